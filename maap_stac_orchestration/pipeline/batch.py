@@ -1,0 +1,118 @@
+"""What passes from stage to stage. Everything here is frozen and can be pickled, since an IO manager carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from maap_stac_orchestration.dps.job import Job
+from maap_stac_orchestration.governance.decision import Decision
+from maap_stac_orchestration.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job that a run holds under a lease."""
+
+    #: The ledger's row, None outside the ledger (`maap-stac check`).
+    job_id: int | None
+    bucket: str
+    #: The output prefix, ending in `/`.
+    prefix: str
+    #: The catalogs of the job that the ledger knows: key -> etag.
+    catalogs: Mapping[str, str]
+    #: When the newest of those catalogs was last modified, UTC; "new wins over old" falls back on it.
+    catalog_modified: datetime
+    #: 1 for the first try of this version of the job.
+    attempt: int = 1
+    #: Rises with every new version of a catalog; a result for an older generation does not end the job.
+    generation: int = 1
+    #: Until when what is missing may still arrive, UTC.
+    wait_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The jobs that one run took on, with the fencing token of their lease."""
+
+    batch_id: str
+    run_id: str
+    jobs: tuple[ClaimedJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Which bytes were read: proof, and the means to read them again."""
+
+    key: str
+    etag: str
+    version_id: str | None
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadItem:
+    """An item that passed every check, as it will be written but for collection and provenance."""
+
+    id: str
+    requested_collection: str | None
+    #: STAC Item document with absolute hrefs and without self/root/parent/collection links.
+    document: Mapping[str, Any]
+    source: Pin
+    #: Warnings about this item (the errors of refused items stand under the job's problems).
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """What reading a job gave."""
+
+    claim: ClaimedJob
+    #: None where whose job it is could not be told; then there are no items.
+    job: Job | None
+    #: The username in the job metadata, for the identity check; None where there was no metadata to read.
+    metadata_username: str | None
+    items: tuple[ReadItem, ...]
+    #: The job's own STAC Collection documents, in link order.
+    collections: tuple[Mapping[str, Any], ...]
+    #: Every document that was read.
+    pins: tuple[Pin, ...]
+    #: All problems of the job, those of its items included, in the order they were met.
+    problems: tuple[Problem, ...]
+    #: True where something missing may still arrive before the deadline: what is there is loaded, the job waits.
+    awaiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedJob:
+    """A read job with one decision for each collection that its items request."""
+
+    read: ReadJob
+    #: Requested collection (None: nothing requested) -> decision.
+    decisions: Mapping[str | None, Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCounts:
+    """How many items of a job went which way. `fallback` counts those of `loaded` and `unchanged` that were denied."""
+
+    loaded: int = 0
+    unchanged: int = 0
+    fallback: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How a job ended in this run, as it is committed to the ledger."""
+
+    claim: ClaimedJob
+    #: A state of the ledger: loaded, partial, rejected or waiting.
+    state: str
+    counts: ItemCounts
+    problems: tuple[Problem, ...]
+    #: Collections that this job wrote to.
+    collections: tuple[str, ...] = ()

@@ -1,0 +1,132 @@
+"""The one settings class: every `MAAP_STAC_*` environment variable, with its unit, default and meaning.
+
+Here belongs what an operator may set. Not here: libpq's and AWS's own variables, which their libraries read themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from maap_stac_orchestration.governance.decision import OnDenied
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any) -> Any:
+    """Reads `900`, `900s`, `15m`, `2h` or `1d`."""
+    if isinstance(value, int | float):
+        return timedelta(seconds=value)
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
+        if not match:
+            raise ValueError("write a number with s, m, h or d behind it, for example 15m")
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return value
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("a time span cannot be negative")
+    return value
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(word for word in re.split(r"[,\s]+", value) if word)
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message is one sentence for each."""
+
+
+class Settings(BaseSettings):
+    """What can be set. Durations are written `90s`, `15m`, `2h`, `1d`; lists with commas or spaces."""
+
+    model_config = SettingsConfigDict(env_prefix="MAAP_STAC_", extra="ignore", frozen=True)
+
+    buckets: Words = Field(default=(), description="Buckets that hold DPS outputs.")
+    queue_url: str | None = Field(
+        default=None, description="SQS queue with the buckets' events; without one they are listed."
+    )
+    registry: str | None = Field(default=None, description="Registry file: a path or an s3:// address.")
+    on_denied: OnDenied = Field(
+        default=OnDenied.FALLBACK, description="What becomes of denied items where the registry does not say."
+    )
+    default_collection_template: str = Field(
+        default="{username}__{algorithm_name}__{algorithm_version}__{tag}",
+        description="The id of default collections; a part whose value is empty is left out.",
+    )
+    readable_buckets: Words = Field(
+        default=(), description="Further buckets that asset hrefs of any job may point into."
+    )
+    first_day: date | None = Field(default=None, description="The first day (UTC) that a backfill goes back to.")
+    listing_days: int = Field(
+        default=2, ge=1, description="How many days back the listing looks where there is no queue."
+    )
+    wait_deadline: Duration = Field(
+        default=timedelta(minutes=15),
+        description="How long after the catalog what is missing (job metadata, items) may still arrive.",
+    )
+    asset_deadline: Duration = Field(
+        default=timedelta(minutes=1), description="How long after the catalog a missing asset may still arrive."
+    )
+    lease: Duration = Field(
+        default=timedelta(minutes=1), description="How long a run holds jobs without renewing its lease."
+    )
+    schemas: str | None = Field(default=None, description="Folder of extension schemas, by host and path of their URL.")
+    batch_store: str | None = Field(
+        default=None,
+        description="Where steps hand batches over: an s3:// prefix, or a folder; without it Dagster's storage folder.",
+    )
+    public_url: str | None = Field(default=None, description="Where people reach the API and the status pages.")
+    dagster_url: str | None = Field(default=None, description="Where people reach the Dagster UI.")
+
+    max_attempts: int = Field(default=5, ge=1, description="Tries before a job that keeps breaking runs is failed.")
+    max_batch_items: int = Field(default=10_000, ge=1, description="Items that one run takes on, by estimate.")
+    max_batch_jobs: int = Field(default=1_000, ge=1, description="Jobs that one run takes on.")
+    max_items: int = Field(default=100_000, ge=1, description="STAC documents that one job may have.")
+    max_depth: int = Field(default=16, ge=1, description="Levels of catalogs above an item.")
+    max_document_bytes: int = Field(default=8 * 2**20, ge=1, description="Bytes of one STAC document.")
+    max_job_bytes: int = Field(default=2**30, ge=1, description="Bytes of all STAC documents of a job.")
+    max_job_seconds: float = Field(default=300.0, gt=0, description="Seconds that reading one job may take.")
+    max_concurrency: int = Field(default=64, ge=1, description="Objects that one run reads at the same time.")
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Reads the environment.
+
+        Raises:
+            SettingsError: a value cannot be used; names the variable, the value and what it should be.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            sentences = [_sentence(one) for one in error.errors()]
+            raise SettingsError("\n".join(sentences)) from None
+
+
+def _sentence(error: Any) -> str:
+    name = "MAAP_STAC_" + "_".join(str(part) for part in error["loc"][:1]).upper()
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"{name} is {error['input']!r}, which cannot be used: {reason}."
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        SettingsError: see `Settings.from_environment`.
+    """
+    return Settings.from_environment()
