@@ -1,7 +1,7 @@
 """The words for what can be wrong with a job's output: one table of codes, severities, sentences and fixes.
 
-Here belongs how a problem is worded. Not here: the rules that find problems (`dps`, `catalog`, `governance`), what is done
-about them (`pipeline`) and where they are kept (`ledger`).
+Here belongs how a problem is worded. Not here: the rules that find problems (`dps`, `catalog`, `governance`), what is
+done about them (`pipeline`) and where they are kept (`ledger`).
 """
 
 from __future__ import annotations
