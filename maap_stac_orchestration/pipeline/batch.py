@@ -4,53 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from maap_stac_orchestration.dps.job import Job
 from maap_stac_orchestration.governance.decision import Decision
+from maap_stac_orchestration.ledger.records import Batch, ClaimedJob, Pin, State
 from maap_stac_orchestration.problems import Problem
 
-
-@dataclass(frozen=True, slots=True)
-class ClaimedJob:
-    """A job that a run holds under a lease."""
-
-    #: The ledger's row, None outside the ledger (`maap-stac check`).
-    job_id: int | None
-    bucket: str
-    #: The output prefix, ending in `/`.
-    prefix: str
-    #: The catalogs of the job that the ledger knows: key -> etag.
-    catalogs: Mapping[str, str]
-    #: When the newest of those catalogs was last modified, UTC; "new wins over old" falls back on it.
-    catalog_modified: datetime
-    #: 1 for the first try of this version of the job.
-    attempt: int = 1
-    #: Rises with every new version of a catalog; a result for an older generation does not end the job.
-    generation: int = 1
-    #: Until when what is missing may still arrive, UTC.
-    wait_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The jobs that one run took on, with the fencing token of their lease."""
-
-    batch_id: str
-    run_id: str
-    jobs: tuple[ClaimedJob, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """Which bytes were read: proof, and the means to read them again."""
-
-    key: str
-    etag: str
-    version_id: str | None
-    sha256: str
-    size: int
+__all__ = [
+    "Batch",
+    "ClaimedJob",
+    "DecidedJob",
+    "ItemCounts",
+    "JobOutcome",
+    "Pin",
+    "ReadItem",
+    "ReadJob",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +80,8 @@ class JobOutcome:
     """How a job ended in this run, as it is committed to the ledger."""
 
     claim: ClaimedJob
-    #: A state of the ledger: loaded, partial, rejected or waiting.
-    state: str
+    #: loaded, partial, rejected or waiting.
+    state: State
     counts: ItemCounts
     problems: tuple[Problem, ...]
     #: Collections that this job wrote to.
