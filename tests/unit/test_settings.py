@@ -1,0 +1,53 @@
+"""Settings read the environment, and a wrong value is a sentence that names the variable."""
+
+from datetime import timedelta
+
+import pytest
+
+from maap_stac_orchestration.governance.decision import OnDenied
+from maap_stac_orchestration.settings import Settings, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("900", 900), ("90s", 90), ("15m", 900), ("1.5h", 5400), (" 2d ", 172800), ("0", 0)]
+)
+def test_a_time_span_is_a_number_with_a_unit(monkeypatch: pytest.MonkeyPatch, written: str, seconds: int) -> None:
+    monkeypatch.setenv("MAAP_STAC_WAIT_DEADLINE", written)
+    assert Settings.from_environment().wait_deadline == timedelta(seconds=seconds)
+
+
+def test_lists_are_written_with_commas_or_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAAP_STAC_BUCKETS", "one, two three,")
+    assert Settings.from_environment().buckets == ("one", "two", "three")
+
+
+def test_without_any_variable_denied_items_fall_back_and_waiting_ends_after_15_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("MAAP_STAC_ON_DENIED", "MAAP_STAC_WAIT_DEADLINE"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings.from_environment()
+    assert settings.on_denied is OnDenied.FALLBACK
+    assert settings.wait_deadline == timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAAP_STAC_ON_DENIED", "perhaps"),
+        ("MAAP_STAC_WAIT_DEADLINE", "soon"),
+        ("MAAP_STAC_WAIT_DEADLINE", "-5"),
+        ("MAAP_STAC_FIRST_DAY", "yesterday"),
+        ("MAAP_STAC_MAX_ITEMS", "0"),
+        ("MAAP_STAC_MAX_ITEMS", "many"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_variable_and_the_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as told:
+        Settings.from_environment()
+    assert name in str(told.value)
+    assert value in str(told.value)
+    assert "\n" not in str(told.value)
