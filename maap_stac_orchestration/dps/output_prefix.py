@@ -1,0 +1,78 @@
+"""Reading a job's identity out of an object key.
+
+Here belongs how the DPS lays out its outputs. Not here: what the sidecar file says (`metadata`) and what a STAC
+document at a key means (`catalog`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from maap_stac_orchestration.dps.job import OutputPrefix
+
+#: The folder below each user's own that holds the outputs of jobs.
+OUTPUT_FOLDER = "dps_output"
+
+# A lookahead, so that timestamps may begin at every slash: `2025/2025/08/…` holds one from the second segment on.
+_TIMESTAMP = re.compile(r"/(?=([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{6})/)")
+_TIMESTAMP_LENGTH = len("YYYY/MM/DD/HH/mm/ss/ffffff/")
+_HEAD = re.compile(rf"([^/]+)/{OUTPUT_FOLDER}/([^/]+)/([^/]+)(?=/)")
+_DOTS = frozenset({".", ".."})
+
+
+class NotAnOutputPrefix(ValueError):
+    """A text is no output prefix; the message says what one looks like."""
+
+
+def find_output_prefix(key: str) -> OutputPrefix | None:
+    """The output prefix that an object key lies in, or None where it lies in none.
+
+    It ends with the leftmost whole timestamp behind algorithm and version: a job may repeat such folders inside its own
+    outputs. What is no date of the calendar (a 31st of February) is no timestamp.
+    """
+    head = _HEAD.match(key)
+    if head is None:
+        return None
+    for found in _TIMESTAMP.finditer(key, head.end()):
+        year, month, day, hour, minute, second, microsecond = map(int, found.groups())
+        try:
+            time = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
+        except ValueError:
+            continue
+        end = found.start() + 1 + _TIMESTAMP_LENGTH
+        if not _storable(key[:end]):
+            return None
+        # An empty tag segment (`//`) says no more than none.
+        tag = key[head.end() + 1 : found.start()] or None
+        username, algorithm, version = head.groups()
+        return OutputPrefix(key[:end], username, algorithm, version, tag, time)
+    return None
+
+
+def parse_output_prefix(prefix: str) -> OutputPrefix:
+    """Reads a whole output prefix; its final slash may be left out.
+
+    Raises:
+        NotAnOutputPrefix: it is none, or goes on behind the timestamp.
+    """
+    whole = prefix if prefix.endswith("/") else f"{prefix}/"
+    found = find_output_prefix(whole)
+    if found is None or found.key != whole:
+        raise NotAnOutputPrefix(
+            f"{prefix!r} is not an output prefix: it should read"
+            f" username/{OUTPUT_FOLDER}/algorithm/version/[tag/]YYYY/MM/DD/HH/mm/ss/microseconds/,"
+            " with a date of the calendar and six digits of microseconds."
+        )
+    return found
+
+
+def _storable(key: str) -> bool:
+    """Whether Postgres can keep the text and no segment would climb a folder."""
+    if "\0" in key or any(segment in _DOTS for segment in key.split("/")):
+        return False
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can smuggle into an event
+        return False
+    return True
