@@ -1,0 +1,1 @@
+"""The changes of the ledger's schema, in order of their names."""
