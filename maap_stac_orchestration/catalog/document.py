@@ -1,7 +1,7 @@
 """A STAC document as bytes, as a kind, and at the version of STAC that we write.
 
-Here belongs what is the same for items, catalogs and collections: reading JSON, telling what a document is, lifting it to
-STAC 1.1.0, and whether a database can hold it at all. Not here: whether its content is right (`schema`, `item`,
+Here belongs what is the same for items, catalogs and collections: reading JSON, telling what a document is, lifting it
+to STAC 1.1.0, and whether a database can hold it at all. Not here: whether its content is right (`schema`, `item`,
 `collection`).
 """
 
@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 
 import orjson
 import pystac
-from pystac.serialization import identify_stac_object, migrate_to_latest
+from pystac.serialization import migrate_to_latest
+from pystac.serialization.identify import STACJSONDescription, STACVersionRange
 
 #: The version of STAC that is written.
 STAC_VERSION: Final = "1.1.0"
@@ -29,6 +30,12 @@ _BY_TYPE: Final[dict[str, Kind]] = {
     "FeatureCollection": "item_collection",
     "Catalog": "catalog",
     "Collection": "collection",
+}
+_TYPES: Final = {"item": "Feature", "catalog": "Catalog", "collection": "Collection"}
+_OBJECT_TYPES: Final = {
+    "item": pystac.STACObjectType.ITEM,
+    "catalog": pystac.STACObjectType.CATALOG,
+    "collection": pystac.STACObjectType.COLLECTION,
 }
 _SPELLED = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
 _JSON_NAMES = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
@@ -45,9 +52,9 @@ class NotMigrated(ValueError):
 def parse_json(raw: bytes) -> dict[str, Any]:
     """Reads a JSON object as producers really write it.
 
-    A byte order mark is skipped. NaN and Infinity, which Python's json writes though JSON has no such thing, become null,
-    or the words `nan`, `inf` and `-inf` where they are the value of a `nodata`, as STAC spells them there. Numbers beyond
-    64 bits become floating point.
+    A byte order mark is skipped. NaN and Infinity, which Python's json writes though JSON has no such thing, become
+    null, or the words `nan`, `inf` and `-inf` where they are the value of a `nodata`, as STAC spells them there. Whole
+    numbers beyond 64 bits become floating point.
 
     Raises:
         NotJson: not UTF-8, not JSON, not an object, or nested deeper than can be read.
@@ -55,7 +62,7 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        # orjson is strict and fast; what it refuses is looked at again by a reader that can be told what to let through.
+        # orjson is fast and strict; what it refuses is looked at again by a reader that can be told what to let pass.
         document = _parse_leniently(raw)
     if not isinstance(document, dict):
         raise NotJson(f"It holds {_JSON_NAMES.get(type(document), 'null')} where a JSON object is wanted.")
@@ -81,10 +88,10 @@ def kind_of(document: Mapping[str, Any]) -> Kind | None:
 
 
 def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document at STAC 1.1.0, extension fields and addresses moved along as pystac does it; the input stays as it is.
+    """The document at STAC 1.1.0, extension fields and addresses moved along as pystac does it.
 
     A document of 1.1.0 is given back as it is, in a new outer dictionary: extensions have versions of their own, and
-    an item of today may rightly name an older one. No link is followed and nothing is fetched.
+    an item of today may rightly name an older one. No link is followed, nothing is fetched, the input stays as it is.
 
     Raises:
         NotMigrated: no or an unknown `stac_version`, or a structure that pystac cannot work on.
@@ -102,21 +109,18 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
         raise NotMigrated("It is neither an Item nor a Catalog nor a Collection.")
     # The geometry, often most of the document, takes no part in a migration: it is spared the deep copy inside pystac.
     source = {key: value for key, value in document.items() if key != "geometry"}
-    source.setdefault("type", {"item": "Feature", "catalog": "Catalog", "collection": "Collection"}[kind])
-    if numbers < (1, 0, 0) or str(version).startswith("1.0.0-beta"):
-        # pystac tells documents of these versions apart by a missing type.
-        if kind != "item":
-            del source["type"]
-    elif isinstance(source.get("stac_extensions"), type(None)):
-        source["stac_extensions"] = []
     try:
+        described = STACJSONDescription(
+            _OBJECT_TYPES[kind], STACVersionRange(str(version), str(version)), list(source.get("stac_extensions") or [])
+        )
         with warnings.catch_warnings():
+            # pystac warns of fields that it cannot move; they stay where they are.
             warnings.simplefilter("ignore")
-            migrated = migrate_to_latest(source, identify_stac_object(source))
+            migrated = migrate_to_latest(source, described)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, pystac.STACError) as error:
         # pystac's migrations take the structure for granted; the incident here is a document, never our code's state.
         raise NotMigrated(f"It cannot be read as STAC {version}: {type(error).__name__} {error}.") from error
-    migrated["type"] = str(getattr(migrated["type"], "value", migrated["type"]))
+    migrated["type"] = _TYPES[kind]
     _keep_unknown_projection(source, migrated)
     if "geometry" in document:
         migrated["geometry"] = document["geometry"]
@@ -126,22 +130,22 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
 def unwritable(document: Mapping[str, Any]) -> str | None:
     """Why neither JSON nor PostgreSQL can hold a document, as a sentence, or None where both can.
 
-    PostgreSQL refuses the character NUL in JSON and with it the whole batch; half a surrogate pair is no Unicode; numbers
-    beyond 64 bits and nesting beyond some 250 levels cannot be written by the loader.
+    PostgreSQL refuses the character NUL in JSON and with it the whole batch; half a surrogate pair is no Unicode;
+    numbers beyond 64 bits and nesting beyond some 250 levels cannot be written by the loader.
     """
     try:
         written = orjson.dumps(document)
     except TypeError as error:
         if "surrogate" in str(error):
-            where = next((path for path, text in _strings(document) if _has_surrogate(text)), "")
-            return f"The text at {where or 'the top'} holds half a character (a lone surrogate)."
+            broken = next((path for path, text in _strings(document) if _has_surrogate(text)), "")
+            return f"The text at {broken or 'the top'} holds half a character (a lone surrogate)."
         if "ecursion" in str(error):
             return "It is nested deeper than 250 levels."
         return f"It holds what JSON cannot: {error}."
     if b"\\u0000" not in written:
         return None
+    # Text that only spells a backslash and u0000 looks alike once it is written, and is harmless.
     where = next((path for path, text in _strings(document) if "\0" in text), None)
-    # A backslash before u0000 in the text itself is written with two backslashes, and is harmless.
     return (
         None if where is None else f"The text at {where or 'the top'} holds the character NUL, which no database takes."
     )

@@ -49,7 +49,7 @@ def prepare_item(
         files: the objects of the job.
         username: who the job belongs to.
         readable_buckets: further buckets that asset hrefs may point into.
-        job_buckets: the buckets that hold DPS outputs; in them only the user's own keys and `shared/` may be pointed at.
+        job_buckets: the buckets that hold DPS outputs; in them only the user's own keys and `shared/` are allowed.
         schemas: extension schemas; None checks no extensions.
     """
     raise NotImplementedError

@@ -32,7 +32,7 @@ class ExtensionErrors:
 
 
 class ExtensionSchemas:
-    """Published extension schemas in a folder, each at the host and path of its address, compiled once when first used."""
+    """Published extension schemas in a folder, by the host and path of its address, compiled when first used."""
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
