@@ -1,0 +1,119 @@
+"""`maap-stac demo`: submits simulated DPS jobs with real images and follows them until they are searchable."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maap_stac_orchestration.cli.environment import home_option, use_stack
+from maap_stac_orchestration.cli.errors import Told
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.demo.run import Report
+
+
+@click.command(
+    epilog="\b\nExample:\n  maap-stac demo --jobs 12",
+    short_help="Submit simulated DPS jobs and follow them.",
+)
+@click.option("--jobs", "number", type=click.IntRange(min=1), help="Only the first so many of the 60 jobs.")
+@click.option("--again", is_flag=True, help="Submit jobs that are in the bucket already once more.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="Seconds to wait for the items once everything is submitted.",
+)
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+def command(number: int | None, again: bool, timeout: float, home: Path | None, as_json: bool) -> int:
+    """Submits simulated DPS jobs with real images and follows them until their items are searchable.
+
+    They are the case that MAAP shows its users: cloud-free mosaics of HLS imagery in a grid of 12 boxes for the months
+    June to October 2024, 60 jobs of the user henrydevseed. Jobs that are in the bucket already are only followed.
+    """
+    use_stack(home, ("MAAP_STAC_BUCKETS", "MAAP_STAC_PUBLIC_URL"))
+    from maap_stac_orchestration.demo.follow import ApiUnavailable
+    from maap_stac_orchestration.demo.jobs import demo_jobs
+    from maap_stac_orchestration.demo.submit import BucketUnavailable
+
+    jobs = demo_jobs()[:number]
+    try:
+        report = _run(jobs, again, timeout, quiet=as_json)
+    except (ApiUnavailable, BucketUnavailable) as error:
+        raise Told(f"{error} See `maap-stac status`.") from error
+    if as_json:
+        click.echo(json.dumps(_document(report), indent=2))
+    else:
+        _show(report, timeout)
+    return 1 if report.missing else 0
+
+
+def _run(jobs: Any, again: bool, timeout: float, *, quiet: bool) -> Report:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from maap_stac_orchestration.demo import run as demo
+    from maap_stac_orchestration.demo.jobs import default_collection
+    from maap_stac_orchestration.settings import settings
+
+    configured = settings()
+    assert configured.public_url is not None  # use_stack has seen to it
+    columns = (TextColumn("{task.description:<11}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        bars = {event: progress.add_task(event.capitalize(), total=len(jobs)) for event in demo.Event}
+        return demo.run(
+            jobs,
+            bucket=configured.buckets[0],
+            api_url=configured.public_url,
+            collection=default_collection(configured.default_collection_template),
+            again=again,
+            timeout=timedelta(seconds=timeout),
+            on_event=lambda event, _job: progress.advance(bars[event]),
+        )
+
+
+def _show(report: Report, timeout: float) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if report.already_there:
+        console.print(f"{report.already_there} of {len(report.jobs)} jobs were in the bucket already.")
+    if report.missing:
+        console.print(
+            f"[red]{len(report.missing)} of {len(report.jobs)} jobs are not searchable {timeout:.0f} s after the last "
+            "upload:[/red]"
+        )
+        for reason in report.reasons:
+            console.print(f"  {reason}", markup=False)
+        console.print("Look at them with `maap-stac show PREFIX`; `maap-stac demo --again` submits them once more.")
+    else:
+        console.print(f"[green]All {len(report.jobs)} jobs are searchable[/green] after {report.seconds:.0f} s.")
+    answers = report.answers
+    console.print("\n[dim]>>> client.collection_search(q=[/dim]henrydevseed[dim])[/dim]")
+    for collection in answers.collections:
+        console.print(collection, markup=False)
+    console.print(f"\n[dim]>>> client.search(collections=…, datetime=[/dim]{answers.day}[dim])[/dim]")
+    for item in answers.items:
+        console.print(item, markup=False)
+    console.print(f"{len(answers.items)} items")
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "jobs": [
+            {"prefix": one.prefix, "item": one.job.item_id, "searchable": one not in report.missing}
+            for one in report.jobs
+        ],
+        "already_there": report.already_there,
+        "searchable": len(report.jobs) - len(report.missing),
+        "missing": list(report.reasons),
+        "seconds": round(report.seconds, 3),
+        "collections": list(report.answers.collections),
+        "search": {"datetime": report.answers.day, "items": list(report.answers.items)},
+    }
