@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from maap_stac_orchestration.governance.default_collection import default_collection_id
+
 USERNAME = "henrydevseed"
 ALGORITHM = "HLSCloudFreeTemporalMosaic"
 VERSION = "v0.1.1"
@@ -121,5 +123,4 @@ def _jobs() -> Iterator[DemoJob]:
 
 def default_collection(template: str) -> str:
     """The id of the one collection that all jobs of the demo end up in, by the template that the settings give."""
-    parts = {"username": USERNAME, "algorithm_name": ALGORITHM, "algorithm_version": VERSION, "tag": TAG}
-    return template.format(**parts)
+    return default_collection_id((USERNAME, ALGORITHM, VERSION, TAG), template).preferred

@@ -62,7 +62,7 @@ def test_the_home_may_be_set_in_the_environment(tmp_path):
 
 
 def test_no_stack_at_all_is_one_sentence_that_says_what_to_do():
-    with pytest.raises(Told, match="PGHOST, MAAP_STAC_PUBLIC_URL is not set.*maap-stac up"):
+    with pytest.raises(Told, match=r"PGHOST, MAAP_STAC_PUBLIC_URL is not set.*maap-stac up"):
         use_stack(None, NEEDED)
 
 
