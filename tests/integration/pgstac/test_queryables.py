@@ -27,7 +27,8 @@ def test_a_definition_that_changed_is_replaced(connection: Connection) -> None:
     connection.execute("UPDATE pgstac.queryables SET definition = '{}' WHERE name = 'maap:tag'")
     assert register_queryables(connection) == ["maap:tag"]
     row = connection.execute("SELECT definition FROM pgstac.queryables WHERE name = 'maap:tag'").fetchone()
-    assert row is not None and row[0] == QUERYABLES["maap:tag"]
+    assert row is not None
+    assert row[0] == QUERYABLES["maap:tag"]
 
 
 def test_a_search_filters_by_provenance(connection: Connection) -> None:
