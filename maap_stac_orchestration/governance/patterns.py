@@ -64,6 +64,11 @@ class Pattern:
             raise PatternError(f"has fewer than {MIN_PREFIX} characters before its *")
         return cls(text, fold(before), fold(after) if found else None, is_prefix)
 
+    @property
+    def key(self) -> tuple[str, str | None, bool]:
+        """The same for patterns that mean the same ids."""
+        return self.before, self.after, self.is_prefix
+
     def matches(self, collection: str, username: str) -> bool:
         """Whether the id is written as the pattern says, when `username` asks."""
         start, rest = self.before, fold(collection)
@@ -74,9 +79,8 @@ class Pattern:
         return rest.startswith(start) if self.is_prefix else rest == start
 
 
-
 def fold(text: str) -> str:
-    """The text in lower case, always of the same length (`İ` alone would grow), so that positions stay what they are."""
+    """The text in lower case, and always of the same length (`İ` would grow), so that positions stay."""
     lower = text.lower()
     return lower if len(lower) == len(text) else "".join(c if len(c.lower()) > 1 else c.lower() for c in text)
 

@@ -1,7 +1,7 @@
-"""The registry: all entries in force, and the file that an administrator writes them in.
+"""The registry: all entries in force, and which of them speak of an id and of a user.
 
-Here belongs how a registry is put together, read from text and refused with the line. Not here: where the text comes
-from (`pipeline`, `store`), and what follows from the entries for a request (`decide`). Pure.
+Here belongs how a registry is put together, from a file's text or from several sources. Not here: where the text comes
+from (`pipeline`, `store`), the form of the file (`registry_file`), and what follows for a request (`decide`). Pure.
 """
 
 from __future__ import annotations
@@ -13,19 +13,10 @@ from hashlib import sha256
 from maap_stac_orchestration.governance.decision import OnDenied
 from maap_stac_orchestration.governance.entries import Bucket, Entry, EntryIndex, Kind, Reserved
 from maap_stac_orchestration.governance.patterns import PatternTable, fold
+from maap_stac_orchestration.governance.registry_file import RegistryProblem, read_registry_file
 
 #: The version of a registry that holds nothing because there is none.
 NO_VERSION = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryProblem:
-    """One thing in a registry file that cannot be used."""
-
-    #: Counted from 1; None where it is about the file as a whole.
-    line: int | None
-    #: One sentence: what, and what to write instead.
-    sentence: str
 
 
 class RegistryError(ValueError):
@@ -44,7 +35,7 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The entries in force, indexed. Make one with `load_registry`, `Registry.of` or `Registry.merged`."""
+    """The entries in force, indexed. Make one with `load_registry`, from entries of your own, or with `merged`."""
 
     entries: tuple[Entry, ...] = ()
     reserved: tuple[Reserved, ...] = ()
@@ -150,6 +141,19 @@ def load_registry(text: str | bytes, source: str, on_denied_default: OnDenied | 
     Raises:
         RegistryError: with the line of everything that cannot be used. Nothing of such a file is in force.
     """
-    from maap_stac_orchestration.governance.registry_file import read_registry_file
-
-    return read_registry_file(text, source, on_denied_default)
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    try:
+        file = read_registry_file(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RegistryError(source, [RegistryProblem(line, "This is not UTF-8; save the file as UTF-8.")]) from None
+    if file.problems:
+        raise RegistryError(source, file.problems)
+    return Registry(
+        entries=tuple(file.entries),
+        reserved=tuple(file.reserved),
+        teams=file.teams,
+        on_denied=file.on_denied or on_denied_default,
+        version=sha256(raw).hexdigest()[:12],
+        source=source,
+    )
