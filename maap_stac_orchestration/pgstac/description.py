@@ -107,6 +107,8 @@ def _plain(new: NewCollection, now: str) -> dict[str, Any]:
         wished = new.creation.get(field)
         if isinstance(wished, str) and wished:
             document[field] = wished
+    document["keywords"] = _joined(new.creation.get("keywords"), document["keywords"])
+    document["providers"] = _mappings(new.creation.get("providers")) or document["providers"]
     return document
 
 

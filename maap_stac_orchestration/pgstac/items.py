@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import Any
 
 import psycopg
 from psycopg import errors
 from pypgstac.load import Loader, Methods, Partition
-from tenacity import stop_after_attempt
 
 from maap_stac_orchestration.pgstac.borrowed import Connection, loader
 
@@ -201,7 +201,7 @@ def _load_partition(session: Loader, name: str, collection: str, rows: list[Row]
     """The Loader's upsert of rows, once: waiting and trying again is for who can let go of the locks meanwhile."""
     # The ranges are not read where no update is required.
     partition = Partition(name, collection, "", "", "", "", requires_update=False)
-    once = session.load_partition.retry_with(stop=stop_after_attempt(1))
+    once = unwrap(Loader.load_partition)
     once(session, partition, [dict(row) for row in rows], Methods.upsert)
 
 

@@ -1,0 +1,75 @@
+"""The second stage: one decision for each collection that a job's items ask for.
+
+Here belongs bringing together what `governance.decide` needs to know about a batch. Not here: the rules themselves, and
+what follows from a decision for the items (`load`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maap_stac_orchestration.dps.job import Job
+from maap_stac_orchestration.governance.decide import ExistingCollections, decide
+from maap_stac_orchestration.governance.decision import Request
+from maap_stac_orchestration.governance.default_collection import default_collection_id
+from maap_stac_orchestration.governance.registry import Registry
+from maap_stac_orchestration.ledger import default_ids
+from maap_stac_orchestration.ledger.connection import Connection
+from maap_stac_orchestration.pgstac.collections import existing_ids
+from maap_stac_orchestration.pipeline.batch import DecidedJob, ReadJob
+from maap_stac_orchestration.settings import Settings
+
+Names = tuple[str, str, str, str | None]
+
+
+def decide_jobs(reads: Sequence[ReadJob], registry: Registry, settings: Settings, conn: Connection) -> list[DecidedJob]:
+    """Decides for every job of a batch; jobs of which nobody knows whose they are have no decisions.
+
+    A job without items gets the decision for no requested collection, which also checks its identity. Which ids of
+    default collections belong to whom is written to the ledger; that is committed.
+    """
+    defaults = _default_collections(reads, settings, conn)
+    wanted = {collection for read in reads for collection in _requested(read) if collection}
+    existing = ExistingCollections.of(existing_ids(conn, wanted))
+    conn.commit()
+    decided = []
+    for read in reads:
+        decisions = {}
+        if read.job is not None:
+            for collection in _requested(read):
+                request = Request(
+                    username=read.job.username,
+                    algorithm=read.job.algorithm,
+                    version=read.job.version,
+                    tag=read.job.tag,
+                    collection=collection,
+                    default_collection=defaults[names_of(read.job)],
+                    metadata_username=read.metadata_username,
+                )
+                decisions[collection] = decide(request, registry, existing, settings.on_denied)
+        decided.append(DecidedJob(read, decisions))
+    return decided
+
+
+def names_of(job: Job) -> Names:
+    """The raw names that the id of a job's default collection is made of."""
+    return (job.username, job.algorithm, job.version, job.tag)
+
+
+def requested(collection: str | None) -> str | None:
+    """The key of `DecidedJob.decisions` for what an item asks for: an empty id asks for nothing."""
+    return collection or None
+
+
+def _requested(read: ReadJob) -> list[str | None]:
+    """What the items of a job ask for, each once, in their order."""
+    return list(dict.fromkeys(requested(item.requested_collection) for item in read.items)) or [None]
+
+
+def _default_collections(reads: Sequence[ReadJob], settings: Settings, conn: Connection) -> dict[Names, str]:
+    """Names -> the id of their default collection, for all jobs of a batch. Asked in sorted order, so that two runs do
+    not wait for each other's rows."""
+    every = {names_of(read.job) for read in reads if read.job is not None}
+    ordered = sorted(every, key=lambda names: (*names[:3], names[3] or ""))
+    template = settings.default_collection_template
+    return {names: default_ids.own(conn, names, default_collection_id(names, template)) for names in ordered}

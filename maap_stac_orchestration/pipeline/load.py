@@ -1,0 +1,512 @@
+"""The third stage: items into their collections, and how each job ended into the ledger.
+
+Here belongs which of a batch's items are written, in what order things are committed, and what a job's end is called.
+Not here: how items are written (`pgstac`), where they may go (`decide`), and the ledger's tables (`ledger`).
+
+What is committed together. Jobs that write to the same collections are one group, and everything about a group, its
+items in pgstac, their rows in the ledger and how its jobs ended, is one transaction. A process that dies leaves a
+group either done or untouched, and whoever takes its jobs next does the same work again. Only what costs readers
+their locks comes before it, in short transactions of its own: creating collections and their partitions. Left behind
+by a process that died, those are what the next one would create.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from maap_stac_orchestration.catalog.provenance import content_hash, with_provenance
+from maap_stac_orchestration.dps.job import Job
+from maap_stac_orchestration.governance.decide import problem_of
+from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
+from maap_stac_orchestration.governance.default_collection import default_collection_id
+from maap_stac_orchestration.ledger import collections as known_collections
+from maap_stac_orchestration.ledger import items as known_items
+from maap_stac_orchestration.ledger import outcomes
+from maap_stac_orchestration.ledger.connection import Connection, connect
+from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
+from maap_stac_orchestration.pgstac.collections import CollectionNameTaken, create_missing, existing_ids, extent_of
+from maap_stac_orchestration.pgstac.description import NewCollection
+from maap_stac_orchestration.pgstac.items import (
+    CollectionMissing,
+    ItemsLost,
+    load,
+    lock_writers,
+    prepare_partition,
+    present,
+)
+from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, ItemCounts, JobOutcome, ReadItem
+from maap_stac_orchestration.pipeline.decide import names_of, requested
+from maap_stac_orchestration.pipeline.lease import Lease, held
+from maap_stac_orchestration.problems import Code, Problem, Severity
+from maap_stac_orchestration.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: How often a group is tried when others are in its way, and the longest pause between two tries, seconds.
+TRIES = 5
+PAUSE = 2.0
+
+#: What ends by itself when the other one is done. Everything else fails the run.
+_PASSING = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+    # A time constraint of the partition was tightened by somebody between the check and the load.
+    errors.CheckViolation,
+    errors.ObjectInUse,
+    CollectionMissing,
+    ItemsLost,
+)
+
+#: Problems that say of one item that it was refused when it was read.
+_ITEM_REFUSED = frozenset(
+    {
+        Code.ITEM_UNREADABLE,
+        Code.ITEM_INVALID,
+        Code.ITEM_ID_UNSAFE,
+        Code.GEOMETRY_INVALID,
+        Code.DATETIME_INVALID,
+    }
+)
+
+
+def load_jobs(
+    decided: Sequence[DecidedJob],
+    batch: Batch,
+    conn: Connection,
+    settings: Settings,
+    now: datetime,
+    lease: Lease | None = None,
+) -> list[JobOutcome]:
+    """Writes a batch's items and ends its jobs; commits group by group.
+
+    New wins over old, by the job's time, then by when its catalog was modified; what is there already is not written
+    again. Only jobs of `batch` that it still holds are touched.
+
+    Args:
+        decided: the batch's jobs with their decisions.
+        batch: who holds them.
+        conn: a connection whose work so far may be committed.
+        settings: `lease` and the template of default collections.
+        now: the run's time, UTC; only told in logs, since the ledger's times are the database's.
+        lease: what keeps the lease; None lets this function keep it.
+
+    Returns:
+        How each job ended, in the order of `decided`, without those that another run holds by now.
+
+    Raises:
+        LeaseLost: the lease ran out meanwhile; groups that were committed before stay.
+        CollectionNameTaken: a collection was created by somebody meanwhile that differs in case only.
+        psycopg.Error: the database failed.
+    """
+    _log.info("Loading %d jobs of batch %s at %s", len(decided), batch.batch_id, now.isoformat())
+    ended: dict[int, JobOutcome] = {}
+    with ExitStack() as stack:
+        if lease is None:
+            conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
+            lease = stack.enter_context(held(batch, settings, lambda: connect(conninfo)))
+        conn.commit()
+        plans = [_plan(index, one, batch.run_id) for index, one in enumerate(decided)]
+        _create_collections(plans, conn, settings, lease)
+        for group in _groups(plans):
+            for plan, outcome in _load_group(group, batch, conn, lease):
+                ended[plan.index] = outcome
+        lease.finished()
+    return [ended[index] for index in sorted(ended)]
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An item on its way into a collection."""
+
+    plan: _Plan
+    item: ReadItem
+    collection: str
+    fallback: bool
+
+    @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        """What makes it newer than another of the same id."""
+        job = self.plan.job
+        assert job is not None
+        return (job.time, self.plan.decided.read.claim.catalog_modified, self.item.source.key)
+
+    @property
+    def username(self) -> str:
+        assert self.plan.job is not None
+        return self.plan.job.username
+
+    def document(self) -> dict[str, Any]:
+        """As it is written."""
+        assert self.plan.job is not None
+        return with_provenance(
+            self.item.document,
+            collection=self.collection,
+            job=self.plan.job,
+            source_key=self.item.source.key,
+            run_id=self.plan.run_id,
+        )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done for one job: pure, from its decisions."""
+
+    index: int
+    decided: DecidedJob
+    run_id: str
+    candidates: list[_Candidate] = field(default_factory=list)
+    #: Items that go nowhere by decision.
+    denied: list[ReadItem] = field(default_factory=list)
+    #: Denials, as problems of the job.
+    denials: list[Problem] = field(default_factory=list)
+
+    @property
+    def job(self) -> Job | None:
+        return self.decided.read.job
+
+    @property
+    def identity_mismatch(self) -> bool:
+        return any(one.code is DecisionCode.IDENTITY_MISMATCH for one in self.decided.decisions.values())
+
+
+def _plan(index: int, decided: DecidedJob, run_id: str) -> _Plan:
+    plan = _Plan(index, decided, run_id)
+    for item in decided.read.items:
+        decision = decided.decisions[requested(item.requested_collection)]
+        if decision.collection is None:
+            plan.denied.append(item)
+        else:
+            plan.candidates.append(_Candidate(plan, item, decision.collection, decision.outcome is Outcome.FALLBACK))
+    prefix = decided.read.claim.prefix
+    for decision in decided.decisions.values():
+        about = prefix if decision.code is DecisionCode.IDENTITY_MISMATCH else None
+        problem = problem_of(decision, about)
+        # Every decision says the same of an identity.
+        if problem is not None and problem not in plan.denials:
+            plan.denials.append(problem)
+    return plan
+
+
+def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
+    """Jobs that write to the same collections, directly or through others, together; those that write nothing are one
+    group as well."""
+    leader: dict[str, str] = {}
+
+    def lead(collection: str) -> str:
+        while leader[collection] != collection:
+            leader[collection] = leader[leader[collection]]
+            collection = leader[collection]
+        return collection
+
+    for plan in plans:
+        targets = [candidate.collection for candidate in plan.candidates]
+        for collection in targets:
+            leader.setdefault(collection, collection)
+            leader[lead(collection)] = lead(targets[0])
+    groups: dict[str | None, list[_Plan]] = defaultdict(list)
+    for plan in plans:
+        groups[lead(plan.candidates[0].collection) if plan.candidates else None].append(plan)
+    yield from groups.values()
+
+
+def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Settings, lease: Lease) -> None:
+    """Creates the collections that are missing, and brings all partitions to the times of what is about to come."""
+    by_collection: dict[str, list[_Candidate]] = defaultdict(list)
+    for plan in plans:
+        for candidate in plan.candidates:
+            by_collection[candidate.collection].append(candidate)
+    if not by_collection:
+        return
+    lease.check()
+    missing = set(by_collection) - set(existing_ids(conn, by_collection))
+    conn.commit()
+    wanted = [_new_collection(id, by_collection[id], settings) for id in sorted(missing)]
+    claims = {id: min(by_collection[id], key=lambda one: one.order).plan.decided.read.claim for id in missing}
+    if wanted:
+        with conn.transaction():
+            for new in create_missing(conn, wanted):
+                try:
+                    known_collections.register(conn, new.id, owner=new.username, job_id=claims[new.id].job_id)
+                except known_collections.CollectionIdTaken as error:
+                    raise CollectionNameTaken(str(error)) from error
+    for collection, candidates in sorted(by_collection.items()):
+        lease.check()
+
+        def prepare(collection: str = collection, candidates: list[_Candidate] = candidates) -> None:
+            with conn.transaction():
+                lock_writers(conn, [collection])
+                prepare_partition(conn, collection, [candidate.item.document for candidate in candidates])
+
+        _persistently(prepare, f"preparing the collection {collection}")
+
+
+def _new_collection(id: str, candidates: Sequence[_Candidate], settings: Settings) -> NewCollection:
+    """What a new collection is like: by the job that comes first, whose user is its owner."""
+    first = min(candidates, key=lambda one: one.order)
+    decision = _decision(first)
+    job = first.plan.job
+    assert job is not None
+    default = decision.outcome is not Outcome.ACCEPT
+    # The names that the template of default ids uses; jobs that differ in the others share the collection.
+    owner = default_collection_id(names_of(job), settings.default_collection_template).owner
+    return NewCollection(
+        id=id,
+        username=job.username,
+        algorithm=owner.algorithm_name if default else job.algorithm,
+        version=owner.algorithm_version if default else job.version,
+        tag=owner.tag if default else job.tag,
+        default=default,
+        extent=extent_of([candidate.item.document for candidate in candidates]),
+        creation=decision.creation or {},
+        own=first.plan.decided.read.collections,
+    )
+
+
+def _decision(candidate: _Candidate) -> Decision:
+    return candidate.plan.decided.decisions[requested(candidate.item.requested_collection)]
+
+
+def _load_group(group: list[_Plan], batch: Batch, conn: Connection, lease: Lease) -> list[tuple[_Plan, JobOutcome]]:
+    """One transaction; jobs that turn out to be another run's are left out and the rest is done again."""
+    while group:
+
+        def attempt(group: list[_Plan] = group) -> tuple[list[FinishedJob], frozenset[int]]:
+            lease.check()
+            lost: frozenset[int] = frozenset()
+            with conn.transaction() as transaction:
+                finished = _write_group(group, batch, conn)
+                lost = outcomes.finish(conn, batch, finished).lost
+                # The last moment to notice: what is not committed, nobody has seen.
+                lease.check()
+                if lost:
+                    raise psycopg.Rollback(transaction)
+            return finished, lost
+
+        finished, lost = _persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
+        if not lost:
+            return [(plan, _outcome(one)) for plan, one in zip(group, finished, strict=True)]
+        _log.warning("%d jobs of batch %s are another run's by now and were left to it", len(lost), batch.batch_id)
+        group = [plan for plan in group if plan.decided.read.claim.job_id not in lost]
+    return []
+
+
+def _write_group(group: list[_Plan], batch: Batch, conn: Connection) -> list[FinishedJob]:
+    """Writes the items of a group and says how its jobs ended; nothing is committed."""
+    by_collection: dict[str, list[_Candidate]] = defaultdict(list)
+    for plan in group:
+        for candidate in plan.candidates:
+            by_collection[candidate.collection].append(candidate)
+    lock_writers(conn, by_collection)
+    settled = _Settled()
+    for collection in sorted(by_collection):
+        _write_collection(collection, by_collection[collection], conn, settled)
+    if settled.written:
+        known_collections.changed(conn, sorted(settled.written))
+    return [_finished(plan, settled) for plan in group]
+
+
+@dataclass(slots=True)
+class _Settled:
+    """What became of candidates, by the identity of the item's record."""
+
+    results: dict[int, ItemResult] = field(default_factory=dict)
+    problems: dict[int, Problem] = field(default_factory=dict)
+    #: Collections with changed items.
+    written: set[str] = field(default_factory=set)
+
+    def settle(self, candidate: _Candidate, result: ItemResult, problem: Problem | None = None) -> None:
+        self.results[id(candidate)] = result
+        if problem is not None:
+            self.problems[id(candidate)] = problem
+
+
+def _write_collection(collection: str, candidates: Sequence[_Candidate], conn: Connection, settled: _Settled) -> None:
+    """Settles every candidate for one collection, of which this transaction is the one writer."""
+    waiting: dict[str, list[_Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        waiting[candidate.item.id].append(candidate)
+    known = known_items.known(conn, collection, list(waiting))
+    there = present(conn, collection, list(known))
+    for id, some in waiting.items():
+        waiting[id] = _owned(some, known.get(id), settled)
+    rows: list[KnownItem] = []
+    # Each round writes the newest candidate of each id; where the database refuses it, the next one has its turn, as
+    # it would have had if it had come alone.
+    while waiting := {id: some for id, some in waiting.items() if some}:
+        documents: dict[str, dict[str, Any]] = {}
+        writing: dict[str, tuple[_Candidate, KnownItem]] = {}
+        for id, some in waiting.items():
+            candidate = some.pop()
+            before = known.get(id) if id in there else None
+            if before is not None and not _supersedes(candidate, before):
+                for one in (candidate, *some):
+                    settled.settle(one, ItemResult.OLDER)
+                some.clear()
+                continue
+            document = candidate.document()
+            row = _row(candidate, content_hash(document))
+            if before is not None and row.content_hash == before.content_hash:
+                settled.settle(candidate, ItemResult.UNCHANGED)
+                if _moved_on(before, row):
+                    rows.append(row)
+                _settle_older(some, settled)
+            else:
+                documents[id] = document
+                writing[id] = candidate, row
+        loaded = load(conn, collection, list(documents.values()))
+        refusals = {one.id: one.reason for one in loaded.refused}
+        for id, (candidate, row) in writing.items():
+            if id in refusals:
+                settled.settle(candidate, ItemResult.REFUSED, Problem(Code.LOAD_REJECTED, id, refusals[id]))
+            else:
+                settled.settle(candidate, ItemResult.LOADED)
+                settled.written.add(collection)
+                rows.append(row)
+                _settle_older(waiting[id], settled)
+    known_items.write(conn, rows)
+
+
+def _owned(candidates: list[_Candidate], known: KnownItem | None, settled: _Settled) -> list[_Candidate]:
+    """The candidates of the user whose item it is, oldest first: whose job wrote it before, or who comes first now."""
+    ordered = sorted(candidates, key=lambda one: one.order)
+    owner = known.username if known is not None else ordered[0].username
+    for candidate in ordered:
+        if candidate.username != owner:
+            problem = Problem(Code.ITEM_OWNED_BY_OTHER, candidate.item.id, f"The collection is {candidate.collection}.")
+            settled.settle(candidate, ItemResult.REFUSED, problem)
+    return [candidate for candidate in ordered if candidate.username == owner]
+
+
+def _supersedes(candidate: _Candidate, known: KnownItem) -> bool:
+    """Whether a candidate is as new as what is there, or newer. Where two jobs ran at the same microsecond, the one
+    whose key comes later wins, whichever is loaded first."""
+    job_time, modified, key = candidate.order
+    if (job_time, modified) != (known.job_time, known.catalog_modified):
+        return (job_time, modified) > (known.job_time, known.catalog_modified)
+    return known.source_key.startswith(candidate.plan.decided.read.claim.prefix) or key > known.source_key
+
+
+def _moved_on(before: KnownItem, row: KnownItem) -> bool:
+    """Whether an unchanged item comes from another version of its catalog or document than the ledger says."""
+    return replace(before, run_id=row.run_id, job_id=row.job_id) != row
+
+
+def _settle_older(candidates: list[_Candidate], settled: _Settled) -> None:
+    for candidate in candidates:
+        settled.settle(candidate, ItemResult.OLDER)
+    candidates.clear()
+
+
+def _row(candidate: _Candidate, hashed: str) -> KnownItem:
+    job_time, modified, key = candidate.order
+    source = candidate.item.source
+    return KnownItem(
+        collection=candidate.collection,
+        id=candidate.item.id,
+        job_id=candidate.plan.decided.read.claim.job_id,
+        username=candidate.username,
+        job_time=job_time,
+        catalog_modified=modified,
+        content_hash=hashed,
+        source_key=key,
+        source_etag=source.etag,
+        source_sha256=source.sha256,
+        run_id=candidate.plan.run_id or None,
+    )
+
+
+def _finished(plan: _Plan, settled: _Settled) -> FinishedJob:
+    """How a job ended."""
+    read = plan.decided.read
+    results = [(candidate, settled.results[id(candidate)]) for candidate in plan.candidates]
+    problems = [
+        *read.problems,
+        *plan.denials,
+        *(settled.problems[id(one)] for one in plan.candidates if id(one) in settled.problems),
+    ]
+    kept = [candidate for candidate, result in results if result is not ItemResult.REFUSED]
+    items = [
+        JobItem(one.item.id, result, one.item.source.key, one.collection, requested(one.item.requested_collection))
+        for one, result in results
+    ]
+    items += [
+        JobItem(item.id, ItemResult.REFUSED, item.source.key, None, requested(item.requested_collection))
+        for item in plan.denied
+    ]
+    return FinishedJob(
+        claim=read.claim,
+        state=_state(plan, problems, kept=bool(kept)),
+        loaded=sum(result is ItemResult.LOADED for _, result in results),
+        # An item of which a newer version is there did not have to be written either.
+        unchanged=sum(result in (ItemResult.UNCHANGED, ItemResult.OLDER) for _, result in results),
+        fallback=sum(candidate.fallback for candidate in kept),
+        refused=_refused_reading(read.problems)
+        + len(plan.denied)
+        + sum(result is ItemResult.REFUSED for _, result in results),
+        problems=tuple(problems),
+        decisions=tuple(plan.decided.decisions.values()),
+        collections=tuple(sorted({candidate.collection for candidate in kept})),
+        items=tuple(items),
+        pins=read.pins,
+        names=None if read.job is None else JobNames(read.job.algorithm, read.job.version, read.job.tag),
+    )
+
+
+def _state(plan: _Plan, problems: Sequence[Problem], *, kept: bool) -> State:
+    """What a job's end is called. A denial whose items found their place in the default collection is on record, and
+    costs nothing."""
+    if plan.identity_mismatch:
+        return State.REJECTED
+    if plan.decided.read.awaiting:
+        return State.WAITING
+    harmless = {
+        problem_of(decision) for decision in plan.decided.decisions.values() if decision.outcome is Outcome.FALLBACK
+    }
+    refused = any(problem.severity is Severity.ERROR and problem not in harmless for problem in problems)
+    if not refused:
+        return State.LOADED
+    return State.PARTIAL if kept else State.REJECTED
+
+
+def _refused_reading(problems: Sequence[Problem]) -> int:
+    """How many items were refused before anything was decided: an item with three faults is one item, an id that
+    stands three times is two items too many."""
+    faulty = {problem.object for problem in problems if problem.code in _ITEM_REFUSED}
+    return len(faulty) + sum(problem.code is Code.ITEM_DUPLICATE for problem in problems)
+
+
+def _persistently(work: Callable[[], _T], what: str) -> _T:
+    """Does it again, after a short pause, when others were in the way."""
+    for number in range(1, TRIES):
+        try:
+            return work()
+        except _PASSING as error:
+            pause = random.uniform(0, min(PAUSE, 0.1 * 2**number))  # noqa: S311  # nothing secret about it
+            _log.warning("Try %d of %s failed, again in %.2f s: %s", number, what, pause, error)
+            time.sleep(pause)
+    return work()
+
+
+def _outcome(finished: FinishedJob) -> JobOutcome:
+    return JobOutcome(
+        claim=finished.claim,
+        state=finished.state,
+        counts=ItemCounts(finished.loaded, finished.unchanged, finished.fallback, finished.refused),
+        problems=finished.problems,
+        collections=finished.collections,
+    )
