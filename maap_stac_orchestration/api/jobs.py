@@ -1,0 +1,157 @@
+"""The routes under `/jobs`: what became of jobs.
+
+Here belong parameters and answers over HTTP. Not here: questions to the ledger (`ledger.jobs`) and the form of jobs
+(`ledger.documents`). The routes are plain functions, which FastAPI runs in threads: the ledger is read synchronously.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from maap_stac_orchestration.api.database import ledger_connection
+from maap_stac_orchestration.api.models import JobDetailModel, JobsModel, SummaryModel
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, InvalidParameter
+from maap_stac_orchestration.ledger import documents, jobs
+from maap_stac_orchestration.ledger.records import JobFilter, State
+from maap_stac_orchestration.problems import Code
+from maap_stac_orchestration.settings import Settings
+
+MAX_LIMIT = 1000
+
+# PostgreSQL cannot compare with a NUL; no name holds one.
+_NUL = re.compile("\x00")
+
+
+def _no_nul(value: str) -> str:
+    if _NUL.search(value):
+        raise ValueError("it must not contain a NUL")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    """A time without an offset is taken as UTC, as everything here is."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+def _group_fields(value: str) -> str:
+    unknown = [field for field in value.split(",") if field not in jobs.GROUP_FIELDS]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is none of {', '.join(jobs.GROUP_FIELDS)}")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+Time = Annotated[datetime, AfterValidator(_utc)]
+
+
+class JobQuery(BaseModel):
+    """Which jobs. Everything that is given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    username: Text | None = None
+    algorithm: Text | None = None
+    version: Text | None = None
+    tag: Text | None = None
+    state: State | None = None
+    collection: Text | None = Field(default=None, description="Jobs with items in this collection.")
+    run_id: Text | None = Field(default=None, description="Jobs that this Dagster run took on.")
+    since: Time | None = Field(default=None, description="Jobs that ran at this time (RFC 3339) or later.")
+    code: Code | None = Field(default=None, description="Jobs with a problem of this code.")
+
+    def to_filter(self) -> JobFilter:
+        """The same question for the ledger."""
+        return JobFilter(**{field: getattr(self, field) for field in JobQuery.model_fields})
+
+
+class PageQuery(JobQuery):
+    """Which jobs, and which page of them."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    token: Text | None = Field(default=None, description="From the `next` link of the page before.")
+
+
+class GroupQuery(JobQuery):
+    """Which jobs, and what makes a group of them."""
+
+    by: Annotated[str, AfterValidator(_group_fields)] = Field(
+        default="tag", description="One or more of username, algorithm, version, tag, with commas."
+    )
+
+
+def jobs_router(settings: Settings) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES)
+
+    def addresses(request: Request) -> documents.Addresses:
+        dagster = settings.dagster_url
+        return documents.Addresses(
+            api=str(request.base_url).rstrip("/"), dagster=dagster.rstrip("/") if dagster else None
+        )
+
+    @router.get("", response_model=None, responses={200: {"model": JobsModel}}, summary="Jobs, newest first")
+    def list_jobs(request: Request, query: Annotated[PageQuery, Query()]) -> JSONResponse:
+        """Jobs, newest first, a page at a time. By `run_id` it is what a Dagster run took on."""
+        try:
+            with ledger_connection(request) as connection:
+                page = jobs.list_jobs(connection, query.to_filter(), limit=query.limit, token=query.token)
+        except jobs.TokenInvalid as error:
+            raise _invalid("token", str(error)) from error
+        links = [_link("self", request.url)]
+        if page.next_token:
+            links.append(_link("next", request.url.include_query_params(token=page.next_token)))
+        return JSONResponse(documents.page_document(page, links))
+
+    @router.get(
+        "/summary", response_model=None, responses={200: {"model": SummaryModel}}, summary="Counts by state per group"
+    )
+    def summary(request: Request, query: Annotated[GroupQuery, Query()]) -> JSONResponse:
+        """How a whole submission is doing: counts by state for each group of jobs."""
+        by = tuple(dict.fromkeys(query.by.split(",")))
+        with ledger_connection(request) as connection:
+            groups = jobs.summary(connection, by=by, filter=query.to_filter())
+        return JSONResponse(documents.summary_document(groups, by))
+
+    @router.get(
+        "/{prefix:path}", response_model=None, responses={200: {"model": JobDetailModel}}, summary="One job in full"
+    )
+    def get_job(
+        request: Request,
+        prefix: Annotated[str, Path(description="The output prefix, percent-encoded.")],
+        query: Annotated[_NoParameters, Query()],
+    ) -> JSONResponse:
+        """One job with every state and its time, every decision, problem and item."""
+        del query
+        if "\x00" in prefix:
+            raise _invalid("prefix", "it must not contain a NUL")
+        with ledger_connection(request) as connection:
+            detail = jobs.get_job(connection, prefix)
+        if detail is None:
+            raise ApiError(
+                HTTPStatus.NOT_FOUND,
+                f"No job with the output prefix {prefix} has come to notice; "
+                "a job is known once its catalog.json is in the bucket.",
+            )
+        return JSONResponse(documents.job_document(detail, addresses(request)))
+
+    return router
+
+
+class _NoParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _invalid(parameter: str, message: str) -> ApiError:
+    one = InvalidParameter(parameter=parameter, message=message.rstrip("."))
+    return ApiError(HTTPStatus.BAD_REQUEST, f"{one.parameter}: {one.message}.", [one])
+
+
+def _link(rel: str, url: Any) -> dict[str, str]:
+    return {"rel": rel, "href": str(url), "type": "application/json"}

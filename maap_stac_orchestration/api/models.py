@@ -1,0 +1,177 @@
+"""The shapes of our own answers, for the OpenAPI document.
+
+Here belongs how answers are described; they are made by `ledger.documents`, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from maap_stac_orchestration.ledger.records import ItemResult, State
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LinkModel(_Shape):
+    """A link."""
+
+    rel: str
+    href: str
+    type: str | None = None
+
+
+class ItemCountsModel(_Shape):
+    """How many items of a job went which way."""
+
+    loaded: int
+    unchanged: int = Field(description="In their collection already, with the same content.")
+    fallback: int = Field(description="Of loaded and unchanged, those that were denied the collection they asked for.")
+    refused: int
+
+
+class JobModel(_Shape):
+    """A job, as lists show it."""
+
+    prefix: str = Field(description="The output prefix in S3, which identifies the job.")
+    username: str
+    algorithm: str
+    version: str
+    tag: str | None
+    time: datetime = Field(description="When the job ran, by its output prefix.")
+    state: State
+    items: ItemCountsModel
+    problems: list[str] = Field(description="Codes of its problems, each once.")
+    updated: datetime
+
+
+class JobsModel(_Shape):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobModel]
+    links: list[LinkModel] = Field(description="`next` leads to the next page.")
+
+
+class ProblemModel(_Shape):
+    """One thing wrong with what a job wrote."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    object: str
+    message: str
+    fix: str
+
+
+class StateModel(_Shape):
+    """A job came into a state."""
+
+    state: State
+    at: datetime
+    attempt: int
+    run_id: str | None
+    reason: str | None
+    links: list[LinkModel]
+
+
+class DecisionModel(_Shape):
+    """Which collection was requested, which was given, and why."""
+
+    decision: str
+    outcome: Literal["accept", "default", "fallback", "reject"]
+    collection: str | None
+    requested: str | None
+    rule: str
+    message: str
+    registry_version: str
+    at: datetime
+    run_id: str | None
+
+
+class ItemModel(_Shape):
+    """What became of an item."""
+
+    id: str
+    result: ItemResult
+    collection: str | None
+    requested_collection: str | None
+    source: str = Field(description="The document that it was read from, in S3.")
+    links: list[LinkModel]
+
+
+class CatalogModel(_Shape):
+    """A version of a catalog of the job."""
+
+    href: str
+    etag: str
+    last_modified: datetime
+    source: str = Field(description="How it came to notice.")
+    seen: datetime
+    current: bool = Field(description="Whether it is the newest version.")
+
+
+class JobDetailModel(_Shape):
+    """A job with every state, decision, problem and item."""
+
+    prefix: str
+    username: str
+    algorithm: str
+    version: str
+    tag: str | None
+    time: datetime
+    state: State
+    updated: datetime
+    bucket: str
+    counts: ItemCountsModel
+    collections: list[str]
+    discovered: datetime
+    due: datetime | None = Field(description="When it is tried again; null for ended jobs.")
+    wait_until: datetime | None = Field(description="Until when what is missing may still arrive.")
+    attempt: int
+    run_id: str | None
+    states: list[StateModel]
+    decisions: list[DecisionModel]
+    problems: list[ProblemModel]
+    items: list[ItemModel]
+    catalogs: list[CatalogModel]
+    links: list[LinkModel]
+
+
+class GroupModel(BaseModel):
+    """Counts of a group of jobs; carries the fields that it is grouped by."""
+
+    model_config = ConfigDict(extra="allow")
+
+    jobs: int
+    states: dict[State, int]
+    items: ItemCountsModel
+    updated: datetime
+
+
+class SummaryModel(_Shape):
+    """Counts by state per group, the group that changed last first."""
+
+    by: list[str]
+    groups: list[GroupModel]
+
+
+class PartModel(BaseModel):
+    """The health of one part."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["UP", "DOWN"]
+    message: str
+
+
+class HealthModel(_Shape):
+    """The health of every part that answers depend on."""
+
+    status: Literal["UP", "DOWN"]
+    database: PartModel
+    pgstac: PartModel
+    ledger: PartModel
+    object_store: PartModel

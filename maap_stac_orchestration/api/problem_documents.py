@@ -1,0 +1,170 @@
+"""Errors as RFC 9457 problem documents, for every route of the application.
+
+Here belongs how an error leaves over HTTP. Not here: problems of a job's output, which are data (`problems`). The
+documents also carry `code` and `description`, which the STAC API specification asks of an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from psycopg_pool import PoolTimeout, TooManyRequests
+from pydantic import BaseModel, Field
+from stac_fastapi.api.errors import DEFAULT_STATUS_CODES
+from starlette.exceptions import HTTPException
+
+from maap_stac_orchestration.ledger.connection import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class InvalidParameter(BaseModel):
+    """One thing wrong with what the client sent."""
+
+    parameter: str = Field(description="The parameter's name, or the path of a value in the body.")
+    message: str = Field(description="What is wrong with it.")
+
+
+class ProblemDetails(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="What is wrong, in a sentence.")
+    instance: str = Field(description="The path that was asked for.")
+    code: str = Field(description="A short name of the error.")
+    description: str = Field(description="The same as detail, where STAC clients look for it.")
+    errors: list[InvalidParameter] | None = Field(default=None, description="For 400: each parameter that is wrong.")
+
+
+#: For the `responses` of a route: every error is a problem document.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ProblemDetails, "description": "A problem document", "content": {MEDIA_TYPE: {}}},
+    503: {"model": ProblemDetails, "description": "The database does not answer", "content": {MEDIA_TYPE: {}}},
+}
+
+
+class ApiError(Exception):
+    """Ends a request with a problem document."""
+
+    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[InvalidParameter] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+def add_problem_documents(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for kind, status in DEFAULT_STATUS_CODES.items():
+        app.add_exception_handler(kind, _stac(HTTPStatus(status)))
+    for unavailable in (
+        DatabaseUnavailable,
+        PoolTimeout,
+        TooManyRequests,
+        psycopg.OperationalError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.InterfaceError,
+        ConnectionError,
+        TimeoutError,
+    ):
+        app.add_exception_handler(unavailable, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_response(
+    request: Request,
+    status: HTTPStatus,
+    detail: str,
+    *,
+    code: str | None = None,
+    errors: Sequence[InvalidParameter] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document as a response."""
+    document = ProblemDetails(
+        title=status.phrase,
+        status=status.value,
+        detail=detail,
+        instance=request.url.path,
+        code=code or status.phrase.replace(" ", ""),
+        description=detail,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(
+        document.model_dump(exclude_none=True), status.value, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+async def _api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return problem_response(request, error.status, error.detail, errors=error.errors)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [_invalid_parameter(one) for one in jsonable_encoder(error.errors(), custom_encoder={bytes: repr})]
+    # The first part of a sentence each; a client with one typo reads one sentence.
+    detail = " ".join(f"{one.parameter}: {one.message}." for one in errors)
+    return problem_response(request, HTTPStatus.BAD_REQUEST, detail, code="InvalidParameter", errors=errors)
+
+
+def _invalid_parameter(error: Mapping[str, Any]) -> InvalidParameter:
+    # The first part of the location says where it was found: query, path or body.
+    place = [str(part) for part in error["loc"][1:]] or [str(part) for part in error["loc"]]
+    message = "this parameter is not known" if error["type"] == "extra_forbidden" else error["msg"]
+    return InvalidParameter(parameter=".".join(place), message=message.removeprefix("Value error, ").rstrip("."))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    detail = error.detail if isinstance(error.detail, str) else str(error.detail)
+    if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
+        detail = f"There is nothing at {request.url.path}."
+    return problem_response(request, status, detail, headers=error.headers)
+
+
+def _stac(status: HTTPStatus) -> Any:
+    async def handler(request: Request, error: Exception) -> JSONResponse:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem_response(request, status, str(error) or status.phrase, code=type(error).__name__)
+
+    return handler
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    # Once a line, without the traceback: an outage brings thousands of these.
+    log.warning("%s %s: the database does not answer: %s", request.method, request.url.path, error)
+    return problem_response(
+        request,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database does not answer; try again in a moment.",
+        code="DatabaseUnavailable",
+        headers={"Retry-After": "5"},
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    # What went wrong stands in the log, which starlette writes; it is nothing for a stranger to read.
+    return problem_response(
+        request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; it was logged.", code="InternalError"
+    )

@@ -1,0 +1,78 @@
+"""The STAC API of stac-fastapi-pgstac, put together for reading: no transactions.
+
+Here belongs which extensions the STAC API has and what it calls itself. Not here: our own routes (`jobs`, `health`).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fastapi import FastAPI
+from stac_fastapi.api.app import StacApi
+from stac_fastapi.api.models import (
+    ItemCollectionUri,
+    create_get_request_model,
+    create_post_request_model,
+    create_request_model,
+)
+from stac_fastapi.pgstac.config import Settings as StacSettings
+from stac_fastapi.pgstac.core import CoreCrudClient
+from stac_fastapi.pgstac.models.extensions import Extensions
+from stac_fastapi.pgstac.types.search import PgstacSearch
+from stac_fastapi.types.search import APIRequest
+
+import maap_stac_orchestration
+
+TITLE = "MAAP STAC"
+DESCRIPTION = "Outputs of jobs of NASA's Multi-Mission Algorithm and Analysis Platform, from catalog.json to search."
+
+
+class ReadingStacApi(StacApi):
+    """The STAC API without the health routes that come with it: ours look at more than one part."""
+
+    def add_health_check(self) -> None:
+        """Adds nothing; see `health`."""
+
+
+def stac_settings(root_path: str = "") -> StacSettings:
+    """What the STAC API calls itself. Variables of its own (`CORS_ORIGINS`, …) are still read from the environment."""
+    return StacSettings(
+        _env_file=None,
+        stac_fastapi_title=TITLE,
+        stac_fastapi_description=DESCRIPTION,
+        stac_fastapi_landing_id="maap-stac",
+        stac_fastapi_version=maap_stac_orchestration.__version__,
+        root_path=root_path,
+        enable_transactions_extensions=False,
+        enable_catalogs_extension=False,
+        enabled_extensions=None,
+    )
+
+
+def add_stac_api(app: FastAPI, settings: StacSettings) -> None:
+    """Adds the STAC API at `/`: core, features, item search and collection search with free text, filter, sort,
+    fields, query and paging."""
+    extensions = Extensions(settings=settings)
+    collection_search = extensions.collection_search
+    assert collection_search is not None
+    post_model = cast("type[PgstacSearch]", create_post_request_model(extensions.search, base_model=PgstacSearch))
+    items_model = create_request_model(
+        model_name="ItemCollectionUri",
+        base_model=ItemCollectionUri,
+        extensions=extensions.item_collection,
+        request_type="GET",
+    )
+    ReadingStacApi(
+        app=app,
+        settings=settings,
+        extensions=[*extensions.search, *extensions.item_collection, collection_search],
+        # Title and description come from the settings, the id does not.
+        client=CoreCrudClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id),
+        items_get_request_model=cast("type[APIRequest]", items_model),
+        search_get_request_model=create_get_request_model(extensions.search),
+        search_post_request_model=post_model,
+        collections_get_request_model=collection_search.GET,
+        # Errors and middlewares are the application's own.
+        exceptions={},
+        middlewares=[],
+    )

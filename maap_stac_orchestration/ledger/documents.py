@@ -1,0 +1,158 @@
+"""Jobs as JSON documents in the contract's form, the same for HTTP and the command line.
+
+Here belongs the form of what the ledger knows when it leaves the system. Not here: questions to the ledger (`jobs`),
+and how documents are sent or printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from maap_stac_orchestration.ledger.records import (
+    GroupSummary,
+    JobDetail,
+    JobItem,
+    JobPage,
+    RecordedDecision,
+    Transition,
+    timestamp,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where links lead. A link whose address is not known is left out."""
+
+    #: The API, without a slash at the end.
+    api: str | None = None
+    #: The Dagster UI, without a slash at the end.
+    dagster: str | None = None
+
+    def job(self, prefix: str) -> list[dict[str, str]]:
+        """Links of a job to itself."""
+        return self._link("self", self.api, f"/jobs/{quote(prefix, safe='')}", "application/json")
+
+    def run(self, run_id: str | None) -> list[dict[str, str]]:
+        """Links to a Dagster run; runs outside Dagster have no id that it knows, and then the link is a dead end."""
+        return self._link("run", self.dagster, f"/runs/{quote(run_id, safe='')}", "text/html") if run_id else []
+
+    def item(self, collection: str | None, item_id: str) -> list[dict[str, str]]:
+        """Links to an item in the STAC API."""
+        if collection is None:
+            return []
+        path = f"/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}"
+        return self._link("item", self.api, path, "application/geo+json")
+
+    def collection(self, collection: str) -> list[dict[str, str]]:
+        """Links to a collection in the STAC API."""
+        return self._link("collection", self.api, f"/collections/{quote(collection, safe='')}", "application/json")
+
+    @staticmethod
+    def _link(rel: str, base: str | None, path: str, kind: str) -> list[dict[str, str]]:
+        return [{"rel": rel, "href": base + path, "type": kind}] if base else []
+
+
+def page_document(page: JobPage, links: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+    """What `GET /jobs` and `jobs --json` give."""
+    return {"jobs": [job.to_document() for job in page.jobs], "links": list(links)}
+
+
+def job_document(detail: JobDetail, addresses: Addresses) -> dict[str, Any]:
+    """What `GET /jobs/{prefix}` and `show --json` give: the job with every state, decision, problem and item.
+
+    `items` and `problems`, which are counts and codes in a list of jobs, are here in full; the counts are `counts`.
+    """
+    job = detail.summary
+    short = job.to_document()
+    links = [*addresses.job(job.prefix), *addresses.run(job.run_id)]
+    for collection in job.collections:
+        links += addresses.collection(collection)
+    return {
+        **short,
+        "bucket": job.bucket,
+        "counts": short["items"],
+        "collections": list(job.collections),
+        "discovered": timestamp(job.discovered),
+        "due": None if job.due is None else timestamp(job.due),
+        "wait_until": None if detail.wait_until is None else timestamp(detail.wait_until),
+        "attempt": detail.attempt,
+        "run_id": job.run_id,
+        "states": [_state(transition, addresses) for transition in detail.transitions],
+        "decisions": [_decision(decision) for decision in detail.decisions],
+        "problems": list(detail.problems),
+        "items": [_item(item, job.bucket, addresses) for item in detail.items],
+        "catalogs": [
+            {
+                "href": f"s3://{job.bucket}/{catalog.key}",
+                "etag": catalog.etag,
+                "last_modified": timestamp(catalog.last_modified),
+                "source": catalog.source,
+                "seen": timestamp(catalog.seen_at),
+                "current": catalog.current,
+            }
+            for catalog in detail.catalogs
+        ],
+        "links": links,
+    }
+
+
+def summary_document(groups: Sequence[GroupSummary], by: Sequence[str]) -> dict[str, Any]:
+    """What `GET /jobs/summary` gives: counts by state for each group."""
+    return {
+        "by": list(by),
+        "groups": [
+            {
+                **{field: group.group[field] for field in by},
+                "jobs": group.jobs,
+                "states": dict(group.states),
+                "items": {
+                    "loaded": group.loaded,
+                    "unchanged": group.unchanged,
+                    "fallback": group.fallback,
+                    "refused": group.refused,
+                },
+                "updated": timestamp(group.updated),
+            }
+            for group in groups
+        ],
+    }
+
+
+def _state(transition: Transition, addresses: Addresses) -> dict[str, Any]:
+    return {
+        "state": str(transition.state),
+        "at": timestamp(transition.at),
+        "attempt": transition.attempt,
+        "run_id": transition.run_id,
+        "reason": transition.reason,
+        "links": addresses.run(transition.run_id),
+    }
+
+
+def _decision(recorded: RecordedDecision) -> dict[str, Any]:
+    decision = recorded.decision
+    return {
+        "decision": str(decision.code),
+        "outcome": str(decision.outcome),
+        "collection": decision.collection,
+        "requested": decision.requested,
+        "rule": decision.rule,
+        "message": decision.message,
+        "registry_version": decision.registry_version,
+        "at": timestamp(recorded.at),
+        "run_id": recorded.run_id,
+    }
+
+
+def _item(item: JobItem, bucket: str, addresses: Addresses) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "result": str(item.result),
+        "collection": item.collection,
+        "requested_collection": item.requested_collection,
+        "source": f"s3://{bucket}/{item.source_key}",
+        "links": [] if item.result == "refused" else addresses.item(item.collection, item.id),
+    }
