@@ -84,7 +84,8 @@ def decide(
     wanted = request.collection
     if not wanted:
         return _default(request, registry, "no collection requested", "The item asks for no collection")
-    if fold(wanted) == fold(request.default_collection):
+    default = request.default_collection
+    if len(wanted) == len(default) and fold(wanted) == fold(default):
         rule = "the job's own default collection"
         return _default(request, registry, rule, "The item asks for the job's own default collection")
 

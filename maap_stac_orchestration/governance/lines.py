@@ -135,7 +135,7 @@ def _read(text: str) -> Value:
         if isinstance(event, yaml.ScalarEvent):
             if event.tag not in (None, "!"):
                 raise TextError(line, f"the tag {event.tag} is not used here")
-            tag = resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = resolve(yaml.ScalarNode, event.value, event.implicit) if event.implicit[0] else _STRING
             root = _placed(stack, _scalar(tag, event.value, line)) or root
         elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             if event.tag not in (None, "!"):

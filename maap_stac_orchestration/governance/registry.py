@@ -100,6 +100,8 @@ class Registry:
 
     def reserves(self, collection: str) -> Reserved | None:
         """The most specific entry of `reserved` that the id matches."""
+        if not self.reserved:
+            return None
         found = self._reserved.find(fold(collection))
         return max(found, key=lambda one: one[0])[1] if found else None
 
