@@ -26,6 +26,9 @@ import maap_stac_orchestration
 TITLE = "MAAP STAC"
 DESCRIPTION = "Outputs of jobs of NASA's Multi-Mission Algorithm and Analysis Platform, from catalog.json to search."
 
+#: What pystac-client 0.9 looks for before it sorts; the API itself announces 1.1.0 only, which is asked the same way.
+_SORT_1_0 = "https://api.stacspec.org/v1.0.0/item-search#sort"
+
 
 class ReadingStacApi(StacApi):
     """The STAC API without the health routes that come with it: ours look at more than one part."""
@@ -53,6 +56,8 @@ def add_stac_api(app: FastAPI, settings: StacSettings) -> None:
     """Adds the STAC API at `/`: core, features, item search and collection search with free text, filter, sort,
     fields, query and paging."""
     extensions = Extensions(settings=settings)
+    sort = extensions.search_map["sort"]
+    sort.conformance_classes = [*sort.conformance_classes, _SORT_1_0]
     collection_search = extensions.collection_search
     assert collection_search is not None
     post_model = cast("type[PgstacSearch]", create_post_request_model(extensions.search, base_model=PgstacSearch))

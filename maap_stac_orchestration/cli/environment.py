@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import click
 
 from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.stack.home import DEFAULT_HOME, Home
 
-_DEFAULT_HOME = ".maap-stac"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -25,8 +25,8 @@ def home_option(command: _Command) -> _Command:
     return click.option(
         "--home",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Home of the stack to use. Without it the environment's settings count, then MAAP_STAC_HOME, then "
-        f"./{_DEFAULT_HOME}.",
+        help="The home of the stack to use.  [default: what the environment says, else MAAP_STAC_HOME, else "
+        f"./{DEFAULT_HOME}]",
     )(command)
 
 
@@ -42,13 +42,13 @@ def use_stack(home: Path | None, needed: Iterable[str]) -> None:
     missing = [name for name in needed if not os.environ.get(name)]
     if home is None and not missing:
         return
-    folder = home or Path(os.environ.get("MAAP_STAC_HOME") or _DEFAULT_HOME)
-    for name, value in _stack_environment(folder / "stack.json", missing).items():
+    file = Home.at(home).stack_json
+    for name, value in _stack_environment(file, missing).items():
         if home is not None or not os.environ.get(name):
             os.environ[name] = value
     missing = [name for name in needed if not os.environ.get(name)]
     if missing:
-        raise Told(f"{folder / 'stack.json'} does not say {', '.join(missing)}; set it in the environment.")
+        raise Told(f"{file} does not say {', '.join(missing)}; set it in the environment.")
 
 
 def _stack_environment(file: Path, missing: list[str]) -> dict[str, str]:

@@ -66,6 +66,7 @@ def test_pages_follow_one_another_until_the_end(client, mosaics):
     assert pages == [5, 5, 5, 5, 4]
 
 
+@pytest.mark.filterwarnings("error::pystac_client.warnings.DoesNotConformTo")
 def test_items_are_filtered_sorted_and_cut_to_fields(client):
     found = list(
         client.search(

@@ -1,0 +1,110 @@
+"""`maap-stac jobs`: what became of jobs, newest first."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maap_stac_orchestration.cli.environment import home_option, use_stack
+from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.ledger.records import State
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.ledger.records import JobPage
+
+#: How a state is shown: what went well, what needs a look, what is under way.
+STYLES = {
+    State.LOADED: "green",
+    State.PARTIAL: "yellow",
+    State.REJECTED: "red",
+    State.FAILED: "red",
+    State.WAITING: "yellow",
+    State.INGESTING: "cyan",
+    State.DISCOVERED: "cyan",
+}
+
+
+@click.command(
+    epilog="Example: maap-stac jobs --username henrydevseed --tag demo --state partial",
+    short_help="List what became of jobs.",
+)
+@click.option("--username", help="Jobs of this user.")
+@click.option("--algorithm", help="Jobs of this algorithm.")
+@click.option("--version", help="Jobs of this version of the algorithm.")
+@click.option("--tag", help="Jobs with this tag.")
+@click.option("--state", type=click.Choice([str(state) for state in State]), help="Jobs in this state.")
+@click.option("--collection", help="Jobs with items in this collection.")
+@click.option("--run-id", help="Jobs that this Dagster run took on.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="Jobs that ran at this time (UTC) or later.",
+)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the form of GET /jobs.")
+def command(
+    state: str | None, since: datetime | None, limit: int, home: Path | None, as_json: bool, **names: str | None
+) -> None:
+    """Lists what became of jobs, newest first, straight from the ledger."""
+    use_stack(home, ("PGHOST",))
+    from maap_stac_orchestration.ledger import documents
+    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
+    from maap_stac_orchestration.ledger.jobs import list_jobs
+    from maap_stac_orchestration.ledger.records import JobFilter
+
+    asked = JobFilter(
+        state=None if state is None else State(state),
+        since=None if since is None else since.replace(tzinfo=UTC),
+        **names,
+    )
+    try:
+        with connect(application_name="maap-stac jobs") as connection:
+            page = list_jobs(connection, asked, limit=limit)
+    except DatabaseUnavailable as error:
+        raise Told(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(documents.page_document(page), indent=2))
+    else:
+        _show(page, limit)
+
+
+def _show(page: JobPage, limit: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not page.jobs:
+        click.echo("No such job has come to notice.")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("ran (UTC)", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("items", justify="right")
+    table.add_column("job", overflow="fold", ratio=1)
+    table.add_column("problems", overflow="fold")
+    for job in page.jobs:
+        names = " · ".join(escape(part) for part in (job.username, f"{job.algorithm} {job.version}", job.tag) if part)
+        table.add_row(
+            f"{job.time:%Y-%m-%d %H:%M:%S}",
+            f"[{STYLES[job.state]}]{job.state}[/]",
+            items(job),
+            f"{names}\n[dim]{escape(job.prefix)}[/dim]",
+            "\n".join(job.problem_codes),
+        )
+    console = Console()
+    console.print(table)
+    if page.next_token:
+        console.print(f"These are the newest {limit}; there are more. --limit shows more, the options above fewer.")
+    console.print("`maap-stac show PREFIX` tells everything about one.")
+
+
+def items(job: Any) -> str:
+    """The counts of a job's items in few characters: those in their collection, and those that were refused."""
+    there = job.loaded + job.unchanged
+    return f"{there} (+{job.refused} refused)" if job.refused else str(there)
