@@ -1,6 +1,7 @@
-"""Keeping a batch's lease while a stage works on it.
+"""Keeping a batch's lease while stages work on it.
 
-Here belongs renewing. Not here: taking and giving back (`ledger.claims`), and how long a lease is (settings).
+Here belongs renewing, and telling those who work that it was lost. Not here: taking and giving back (`ledger.claims`),
+and how long a lease is (settings).
 """
 
 from __future__ import annotations
@@ -9,46 +10,79 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import psycopg
 
-from maap_stac_orchestration.ledger.claims import renew
+from maap_stac_orchestration.ledger import claims
 from maap_stac_orchestration.ledger.connection import Connection, DatabaseUnavailable
 from maap_stac_orchestration.ledger.records import Batch
+from maap_stac_orchestration.settings import Settings
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+
+#: Renewals per length of a lease: two may fail before it runs out.
+RENEWALS = 3
+
+
+class LeaseLost(Exception):
+    """A run's lease ran out while it worked, and others may hold its jobs; the message names the batch."""
+
+
+class Lease:
+    """What a stage asks whether it may go on."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._lost = threading.Event()
+        self._finished = threading.Event()
+
+    def check(self) -> None:
+        """Raises LeaseLost when the lease was lost."""
+        if self._lost.is_set() and not self._finished.is_set():
+            raise LeaseLost(
+                f"The lease of batch {self._batch.batch_id} ran out while run {self._batch.run_id} worked on it;"
+                " its jobs are taken on by another run."
+            )
+
+    def finished(self) -> None:
+        """All jobs ended: that the batch holds nothing any more is as it should be."""
+        self._finished.set()
+
+    def lose(self) -> None:
+        """The ledger says that the batch holds nothing any more."""
+        self._lost.set()
 
 
 @contextmanager
-def kept_lease(connect: Callable[[], Connection], batch: Batch, lease: timedelta) -> Iterator[None]:
-    """Renews the lease of a batch three times per its length, from a thread with a connection of its own.
+def held(batch: Batch, settings: Settings, connect: Callable[[], Connection]) -> Iterator[Lease]:
+    """Renews a batch's lease until the block ends, from a thread with a connection of its own.
 
-    A renewal that fails is tried again at the next turn. When the lease is lost all the same, nothing is stopped here:
-    another run holds the jobs then, and `ledger.outcomes.finish` takes no result of this one.
+    A renewal that fails is tried again at the next turn; a lease that is lost all the same is told by `Lease.check`,
+    and in any case `ledger.outcomes.finish` takes no result of a run that lost it.
     """
+    lease = Lease(batch)
     if not batch.jobs:
-        yield
+        yield lease
         return
     stop = threading.Event()
 
     def keep() -> None:
-        while not stop.wait(lease.total_seconds() / 3):
+        while not stop.wait(settings.lease.total_seconds() / RENEWALS):
             try:
                 with connect() as conn:
-                    held = renew(conn, batch.batch_id, lease)
+                    kept = claims.renew(conn, batch.batch_id, settings.lease)
                     conn.commit()
             except (psycopg.Error, DatabaseUnavailable) as error:
-                logger.warning("The lease of batch %s could not be renewed: %s", batch.batch_id, error)
+                _log.warning("The lease of batch %s could not be renewed: %s", batch.batch_id, error)
             else:
-                if not held:
-                    logger.warning("Batch %s holds nothing any more.", batch.batch_id)
+                if not kept:
+                    lease.lose()
                     return
 
     keeper = threading.Thread(target=keep, name=f"lease of {batch.batch_id}", daemon=True)
     keeper.start()
     try:
-        yield
+        yield lease
     finally:
         stop.set()
         keeper.join(timeout=10)
