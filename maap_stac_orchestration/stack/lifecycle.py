@@ -39,6 +39,8 @@ from maap_stac_orchestration.stack.supervision import Program, Supervisor
 _PATIENCE = 180.0
 #: Processes of a part that end before it was ever well, until it is given up.
 _TRIES = 3
+#: What the other parts need to the end.
+_LAST = ("postgres", "object-store")
 _GIVEN_UP = ("FATAL", "UNKNOWN")
 
 Tell = Callable[[str], None]
@@ -138,7 +140,7 @@ def up(
         except BaseException:
             # Half a stack would hold ports and tell nobody.
             tell("stopping what was started")
-            supervisor.shut_down()
+            supervisor.shut_down(last=_LAST)
             raise
         home.write_private(home.stack_json, json.dumps(stack.plan.document(), indent=2) + "\n")
         return Started(stack, changed=True)
@@ -176,7 +178,7 @@ def down(home: Home, *, tell: Tell = lambda _: None) -> list[str]:
         if supervisor.answers():
             stopped = [name for name, state in supervisor.programs().items() if state.pid is not None]
             tell("stopping " + ", ".join(stopped))
-            if not supervisor.shut_down():
+            if not supervisor.shut_down(last=_LAST):
                 raise StackError(f"supervisord did not stop within a minute; see {home.logs / 'supervisord.log'}.")
         stopped += _clear_left_behind(home, tell)
         home.stack_json.unlink(missing_ok=True)

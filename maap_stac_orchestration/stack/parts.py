@@ -96,7 +96,8 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
                 [
                     *(python, "-m", "dagster", "api", "grpc", "--module-name", DEFINITIONS),
                     *("--host", "127.0.0.1", "--port", str(plan.port("code-server"))),
-                    *("--location-name", LOCATION, "--use-python-environment-entry-point", "--log-level", "warning"),
+                    *("--empty-working-directory", "--log-level", "warning"),
+                    *("--location-name", LOCATION, "--use-python-environment-entry-point"),
                 ],
             ),
             ailment=lambda: code_server_ailment(plan.port("code-server")),

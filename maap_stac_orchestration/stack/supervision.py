@@ -87,7 +87,7 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
     ]
-    for program in programs:
+    for priority, program in enumerate(programs, start=1):
         launch = [
             *(sys.executable, "-m", "maap_stac_orchestration.stack.launch", str(lock_path(home.run, program.name))),
             *program.command,
@@ -97,6 +97,8 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
             f"[program:{program.name}]",
             f"command = {_escaped(shlex.join(launch))}",
             "autostart = false",
+            # Told to stop by a signal, it goes through them from the last to the first.
+            f"priority = {priority}",
             "autorestart = true",
             # Ended sooner, it counts as a failed start, which is tried again with growing delays.
             "startsecs = 5",
@@ -195,8 +197,23 @@ class Supervisor:
                     f"{name} cannot be started ({fault.faultString}); see {self._home.logs / name}.log."
                 ) from None
 
-    def shut_down(self, timeout: float = 60.0) -> bool:
-        """Stops every program and supervisord itself; gives whether all is gone in time (seconds)."""
+    def shut_down(self, *, last: Sequence[str] = (), timeout: float = 60.0) -> bool:
+        """Stops every program and supervisord itself; gives whether all is gone in time.
+
+        Args:
+            last: programs that stop after all others, which still need them. supervisord would stop them one by one.
+            timeout: seconds.
+        """
+        others = [name for name, state in self.programs().items() if name not in last and state.pid is not None]
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Fault):
+            for name in others:
+                self._server.stopProcess(name, False)
+        patience = time.monotonic() + timeout / 2
+        while time.monotonic() < patience:
+            states = self.programs()
+            if all(name not in states or states[name].pid is None for name in others):
+                break
+            time.sleep(0.05)
         # A shutdown that is under way already says so with a fault.
         with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Fault):
             self._server.shutdown()
