@@ -41,18 +41,18 @@ class OutputFile:
     content_type: str
 
 
-def output_files(job: DemoJob, time: datetime) -> tuple[OutputFile, ...]:
+def output_files(job: DemoJob, time: datetime, size: int = SIZE) -> tuple[OutputFile, ...]:
     """All files of a run at `time` (UTC), in the order in which a DPS uploads its output folder.
 
-    That is folder by folder: catalog.json comes before the job metadata and before the item that it links to, so
-    whoever hears of the catalog first must wait for the rest.
+    The images have `size` pixels along each side. The order is folder by folder: catalog.json comes before the job
+    metadata and before the item that it links to, so whoever hears of the catalog first must wait for the rest.
     """
-    reflectance = landscape.look(job.box.bounds, SIZE, job.month)
+    reflectance = landscape.look(job.box.bounds, size, job.month)
     files = [
         OutputFile(f"{band}.tif", _cog(getattr(reflectance, band), job), "image/tiff; application=geotiff")
         for band in _BANDS
     ]
-    files.extend(_documents(job))
+    files.extend(_documents(job, size))
     files.append(_json(job.metadata_name(time), _metadata(job, time)))
     files.append(OutputFile("_stdout.txt", _log(job, time), "text/plain"))
     files.append(OutputFile("_stderr.txt", b"", "text/plain"))
@@ -69,7 +69,7 @@ def _cog(values: NDArray[np.int16], job: DemoJob) -> bytes:
             width=width,
             height=height,
             crs=_CRS,
-            transform=_transform(job),
+            transform=_transform(job, width),
             nodata=landscape.NODATA,
             compress="DEFLATE",
             predictor="STANDARD",
@@ -81,12 +81,12 @@ def _cog(values: NDArray[np.int16], job: DemoJob) -> bytes:
         return bytes(memory.read())
 
 
-def _transform(job: DemoJob) -> Affine:
+def _transform(job: DemoJob, size: int) -> Affine:
     left, bottom, right, top = job.box.bounds
-    return Affine((right - left) / SIZE, 0.0, left, 0.0, (bottom - top) / SIZE, top)
+    return Affine((right - left) / size, 0.0, left, 0.0, (bottom - top) / size, top)
 
 
-def _documents(job: DemoJob) -> list[OutputFile]:
+def _documents(job: DemoJob, size: int) -> list[OutputFile]:
     """The catalog and the item, linked and named by pystac as the algorithm does."""
     bounds = job.box.bounds
     geometry = transform_geom(_CRS, "EPSG:4326", _rectangle(bounds))
@@ -102,8 +102,8 @@ def _documents(job: DemoJob) -> list[OutputFile]:
             "proj:epsg": jobs.EPSG,
             "proj:geometry": _rectangle(bounds),
             "proj:bbox": [float(edge) for edge in bounds],
-            "proj:shape": [SIZE, SIZE],
-            "proj:transform": list(_transform(job)),
+            "proj:shape": [size, size],
+            "proj:transform": list(_transform(job, size)),
         },
         stac_extensions=[_PROJECTION],
     )

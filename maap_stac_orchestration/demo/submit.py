@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from maap_stac_orchestration.demo.jobs import DemoJob, Layout, folder
-from maap_stac_orchestration.demo.outputs import output_files
+from maap_stac_orchestration.demo.outputs import SIZE, output_files
 from maap_stac_orchestration.dps.output_prefix import find_output_prefix
 
 if TYPE_CHECKING:
@@ -93,11 +93,13 @@ def submit(
     now: datetime,
     on_done: Callable[[Submitted], None],
     stop: Callable[[], bool] = lambda: False,
+    size: int = SIZE,
 ) -> None:
     """Makes and uploads jobs, a few at a time; `on_done` is called for each that is whole, from the calling thread.
 
     Args:
         now: the time of the first job, UTC; the others follow within a second.
+        size: pixels along each side of the images.
         stop: asked after each job; when it says so, jobs that have not begun are left out.
 
     Raises:
@@ -107,7 +109,7 @@ def submit(
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         futures = [
-            pool.submit(_upload, client, bucket, job, now.astimezone(UTC) + place * _SPACING)
+            pool.submit(_upload, client, bucket, job, now.astimezone(UTC) + place * _SPACING, size)
             for place, job in enumerate(jobs)
         ]
         try:
@@ -122,9 +124,9 @@ def submit(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _upload(client: S3Client, bucket: str, job: DemoJob, time: datetime) -> Submitted:
+def _upload(client: S3Client, bucket: str, job: DemoJob, time: datetime, size: int) -> Submitted:
     prefix = job.prefix(time)
-    for file in output_files(job, time):
+    for file in output_files(job, time, size):
         client.put_object(Bucket=bucket, Key=prefix + file.name, Body=file.data, ContentType=file.content_type)
     return Submitted(job, prefix)
 

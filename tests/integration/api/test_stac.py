@@ -20,13 +20,12 @@ COLLECTION = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
 
 
 @pytest.fixture
-def mosaics(database, monkeypatch) -> list[str]:
+def mosaics(database) -> list[str]:
     """Two collections, one of them with the demo's items of June and July; gives the items' ids."""
-    monkeypatch.setattr(outputs, "SIZE", 16)
     jobs = [job for job in demo_jobs() if job.month in (6, 7)]
     items = []
     for job in jobs:
-        files = outputs.output_files(job, datetime(2026, 1, 1, tzinfo=UTC))
+        files = outputs.output_files(job, datetime(2026, 1, 1, tzinfo=UTC), size=16)
         item = json.loads(next(file.data for file in files if file.name.startswith(job.item_id)))
         items.append({**deepcopy(item), "collection": COLLECTION, "links": []})
     with psycopg.connect(database) as connection:

@@ -1,0 +1,40 @@
+"""`python -m benchmarks [NAME]…`: takes the benchmarks and prints a JSON line for each, as soon as it is there.
+
+Here belongs the table of names. Exit code 0 when all that was asked for was measured, whatever the numbers say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from benchmarks.result import CannotMeasure
+
+#: Name -> module of this package with a function `measure() -> Result`.
+BENCHMARKS = {
+    "lag_p95_seconds": "benchmarks.lag_p95_seconds",
+    "decisions_per_second": "benchmarks.decisions_per_second",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Takes the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; without any: all")
+    names: list[str] = parser.parse_args(arguments).names
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    failed = 0
+    for name in names or BENCHMARKS:
+        try:
+            print(import_module(BENCHMARKS[name]).measure().to_line(), flush=True)
+        except CannotMeasure as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
