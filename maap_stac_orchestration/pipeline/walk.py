@@ -230,7 +230,7 @@ class Walk:
                 node.obstacle = Problem(Code.TOO_DEEP, node.key, detail)
             elif info.size > limits.max_document_bytes:
                 node.obstacle = _too_large(node.key, info.size, limits)
-            elif self._too_many.count or self._documents >= limits.max_items:
+            elif self._documents >= limits.max_items:
                 self._too_many.add(node.key)
             elif self._too_large.count or self._bytes + info.size > limits.max_job_bytes:
                 self._too_large.add(node.key)
