@@ -91,7 +91,7 @@ WHERE id = %(collection)s
 
 def existing_ids(connection: Connection, ids: Iterable[str]) -> list[str]:
     """The ids, as they are spelled in the database, of all collections that equal one of these but for case."""
-    wanted = sorted({id.lower() for id in ids})
+    wanted = sorted({id.lower() for id in ids if _storable(id)})
     if not wanted:
         return []
     return sorted(row[0] for row in connection.execute(_IDS_LIKE, (wanted,)))
@@ -181,6 +181,11 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
             {"collection": collection, "extent": Jsonb(found), "updated": _database_time(connection)},
         )
         return Refreshed(collection, count, True, found)
+
+
+def _storable(text: str) -> bool:
+    """Whether a text column can hold it; NUL and halves of characters, which it cannot, are not printable."""
+    return text.isprintable()
 
 
 def _database_time(connection: Connection) -> str:

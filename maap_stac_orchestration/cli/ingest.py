@@ -1,0 +1,136 @@
+"""`maap-stac ingest`: jobs by address, without Dagster, through the same stages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maap_stac_orchestration.cli.environment import home_option, use_stack
+from maap_stac_orchestration.cli.errors import Told
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.pipeline.batch import JobOutcome
+
+
+@click.command(
+    epilog="Example: maap-stac ingest s3://maap-ops-workspace/jsmith/dps_output/flood/v1/",
+    short_help="Ingest jobs by address, without Dagster.",
+)
+@click.argument("uris", nargs=-1, required=True, metavar="URI...")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
+    """Ingests the jobs at or below each URI: an output prefix, a folder above several, or a catalog.json.
+
+    Jobs that were ingested before are read again; what is unchanged is not written again. Exit code: 0 when every
+    job is loaded, 1 when something was wrong or is still missing, 2 when it could not be tried.
+    """
+    use_stack(home, ("PGHOST",))
+    import psycopg
+
+    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
+    from maap_stac_orchestration.pgstac.borrowed import PgstacMissing
+    from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
+    from maap_stac_orchestration.pipeline.request import NotAnAddress
+    from maap_stac_orchestration.store.objects import StoreUnavailable
+
+    try:
+        with connect(application_name="maap-stac ingest") as conn:
+            document = _ingest(conn, uris)
+    except (DatabaseUnavailable, StoreUnavailable, NotAnAddress, RegistryUnavailable, PgstacMissing) as error:
+        raise Told(str(error)) from None
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        raise Told("The database has no ledger yet. Run `maap-stac migrate`.") from None
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        _show(document)
+    return 0 if document["ok"] else 1
+
+
+def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
+    from uuid import uuid4
+
+    from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
+    from maap_stac_orchestration.pipeline.registry import registry_in_force
+    from maap_stac_orchestration.pipeline.request import find_catalogs, parse_address, take_on
+    from maap_stac_orchestration.problems import Code, Problem
+    from maap_stac_orchestration.settings import Settings
+    from maap_stac_orchestration.store.s3 import S3Objects
+
+    settings = Settings.from_environment()
+    addresses = [parse_address(uri) for uri in uris]
+    in_force = registry_in_force(settings, conn)
+    if in_force.warning:
+        click.echo(f"maap-stac: {in_force.warning}", err=True)
+    store = S3Objects.from_environment()
+    found = find_catalogs(store, addresses)
+    missing = [
+        Problem(Code.CATALOG_MISSING, f"s3://{address.bucket}/{address.prefix}")
+        for address, catalogs in found.items()
+        if not catalogs
+    ]
+    run_id = f"ingest-{uuid4()}"
+    claimed = take_on(conn, [one for catalogs in found.values() for one in catalogs], settings, run_id)
+    outcomes: list[JobOutcome] = []
+    collections: set[str] = set()
+    for batch in claimed.batches:
+        click.echo(f"Ingesting {len(batch.jobs)} jobs …", err=True)
+        ingested = ingest_batch(conn, store, batch, settings, in_force.registry)
+        outcomes += ingested.outcomes
+        collections |= set(ingested.collections)
+    refresh_collections(conn, tuple(sorted(collections)))
+    held = [f"s3://{bucket}/{prefix}" for bucket, prefix in claimed.held]
+    jobs = [_job(outcome) for outcome in outcomes]
+    return {
+        "ok": not missing and not held and all(job["state"] == "loaded" for job in jobs),
+        "run_id": run_id,
+        "jobs": jobs,
+        # Another run has them at this moment.
+        "held": held,
+        "problems": [problem.to_document() for problem in missing],
+    }
+
+
+def _job(outcome: JobOutcome) -> dict[str, Any]:
+    return {
+        "bucket": outcome.claim.bucket,
+        "prefix": outcome.claim.prefix,
+        "state": str(outcome.state),
+        "items": {
+            "loaded": outcome.counts.loaded,
+            "unchanged": outcome.counts.unchanged,
+            "fallback": outcome.counts.fallback,
+            "refused": outcome.counts.refused,
+        },
+        "collections": list(outcome.collections),
+        "problems": [problem.to_document() for problem in outcome.problems],
+    }
+
+
+def _show(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("job", "state", "loaded", "unchanged", "refused", "collections", box=None)
+    for job in document["jobs"]:
+        counts = job["items"]
+        table.add_row(
+            job["prefix"],
+            job["state"],
+            str(counts["loaded"]),
+            str(counts["unchanged"]),
+            str(counts["refused"]),
+            ", ".join(job["collections"]),
+        )
+    if document["jobs"]:
+        console.print(table)
+    for problem in [*document["problems"], *(problem for job in document["jobs"] for problem in job["problems"])]:
+        # No markup: messages hold what jobs wrote.
+        console.print(f"{problem['severity']} {problem['code']}: {problem['message']} {problem['fix']}", markup=False)
+    for held in document["held"]:
+        console.print(f"Another run is ingesting {held} at this moment; see `maap-stac jobs`.", markup=False)

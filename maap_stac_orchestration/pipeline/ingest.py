@@ -1,0 +1,93 @@
+"""All three stages over one batch, for whoever has no Dagster between them.
+
+Here belongs the order of the stages and what becomes of the lease when one of them fails. Not here: the stages
+(`read`, `decide`, `load`) and where batches come from (`ledger.claims`).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from maap_stac_orchestration.governance.registry import Registry
+from maap_stac_orchestration.ledger import claims
+from maap_stac_orchestration.ledger.connection import Connection, connect
+from maap_stac_orchestration.pgstac.collections import Refreshed, refresh_collection
+from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, JobOutcome
+from maap_stac_orchestration.pipeline.decide import decide_jobs
+from maap_stac_orchestration.pipeline.lease import held
+from maap_stac_orchestration.pipeline.load import load_jobs
+from maap_stac_orchestration.pipeline.read import read_jobs
+from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.store.objects import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a batch."""
+
+    decided: tuple[DecidedJob, ...]
+    outcomes: tuple[JobOutcome, ...]
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Collections that hold items of these jobs."""
+        return tuple(sorted({collection for one in self.outcomes for collection in one.collections}))
+
+
+def ingest_batch(
+    conn: Connection,
+    store: ObjectStore,
+    batch: Batch,
+    settings: Settings,
+    registry: Registry,
+    now: datetime | None = None,
+) -> Ingested:
+    """Reads, decides and loads the jobs of a batch, keeping its lease meanwhile.
+
+    Args:
+        conn: the database; its work so far is committed, and each stage commits its own.
+        store: where the jobs' objects are.
+        batch: claimed jobs.
+        settings: limits, deadlines and the lease.
+        registry: the grants in force.
+        now: the time against which deadlines are held, UTC; None takes the clock.
+
+    Raises:
+        StoreUnavailable, psycopg.Error, LeaseLost: the infrastructure failed. What the batch still holds was given
+            back and is due again.
+    """
+    conn.commit()
+    moment = now or datetime.now(UTC)
+    conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
+    try:
+        with held(batch, settings, lambda: connect(conninfo)) as lease:
+            reads = read_jobs(batch.jobs, store, settings, moment)
+            lease.check()
+            decided = decide_jobs(reads, registry, settings, conn)
+            outcomes = load_jobs(decided, batch, conn, settings, moment, lease)
+    except Exception as error:
+        _give_back(conn, batch, error)
+        raise
+    return Ingested(tuple(decided), tuple(outcomes))
+
+
+def refresh_collections(conn: Connection, collections: tuple[str, ...]) -> list[Refreshed]:
+    """The upkeep that Dagster's `stac_collections` does, one collection after another."""
+    return [refresh_collection(conn, collection) for collection in collections]
+
+
+def _give_back(conn: Connection, batch: Batch, error: Exception) -> None:
+    try:
+        conn.rollback()
+        claims.release(conn, batch_id=batch.batch_id, reason=f"{type(error).__name__}: {error}"[:500])
+        conn.commit()
+    except psycopg.Error as second:
+        # The lease runs out by itself; the error that is raised is the one that tells.
+        _log.warning("The jobs of batch %s could not be given back: %s", batch.batch_id, second)
