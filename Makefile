@@ -1,0 +1,50 @@
+# Every habit of this repository is a target here; `make help` lists them.
+
+VENV := .venv/bin
+COMPILE = .uv/bin/uv pip compile --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header
+SOURCES := maap_stac_orchestration assets sensors tests benchmarks
+
+# Arguments for pytest, e.g. `make test TESTS="tests/unit -k decision"`, and for the benchmarks, e.g. `make bench ONLY=validation`.
+TESTS ?=
+ONLY ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup run test check format bench lock clean
+
+help: ## List these targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what is missing and put the project into .venv (quick when nothing changed).
+	@./setup.sh
+
+run: setup ## Start the local stack, submit the demo jobs, show the URLs; Ctrl-C stops it, the data stay.
+	@exec $(VENV)/maap-stac up --demo
+
+test: setup check ## Everything that continuous integration runs.
+	$(VENV)/pytest $(TESTS)
+
+check: setup ## The quick checks: format, lint, types, import contracts, Dagster definitions.
+	$(VENV)/ruff format --check --quiet .
+	$(VENV)/ruff check --quiet .
+	$(VENV)/mypy
+	$(VENV)/lint-imports --no-cache > /dev/null || $(VENV)/lint-imports --no-cache
+	$(VENV)/python -m maap_stac_orchestration.definitions
+
+format: setup ## Format the code and mend what the linter can.
+	$(VENV)/ruff check --fix --quiet .
+	$(VENV)/ruff format .
+
+bench: setup ## Run the benchmarks; one JSON document a line (ONLY=NAME runs one).
+	$(VENV)/python -m benchmarks $(ONLY)
+
+lock: setup ## Choose versions afresh within pyproject.toml and write the locks.
+	$(COMPILE) --upgrade --group dev pyproject.toml -o requirements.lock
+	printf 'uv\nhatchling>=1.27\neditables\n' | $(COMPILE) --upgrade --no-annotate - -o requirements-bootstrap.lock
+
+clean: ## Stop the local stack and remove all that can be made again, its data included.
+	@if [ -x $(VENV)/maap-stac ]; then $(VENV)/maap-stac down; fi
+	rm -rf .maap-stac .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
