@@ -1,0 +1,176 @@
+"""The three stages of a day as assets: `dps_catalogs`, `governance_decisions`, `pgstac_items`, and their job `ingest`.
+
+Here belongs which stage works on what and what is reported. Not here: the stages (`maap_stac_orchestration.pipeline`),
+when they run (`sensors`), and the checks (`checks`). The library is imported when a stage runs: a code server that only
+lists assets, and each sensor tick, does without.
+
+No `from __future__ import annotations` in this module: Dagster reads the annotations of an asset's arguments.
+"""
+
+import time
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from assets.handover import BatchStore, DecidedBatch, ReadBatch
+from assets.lease import given_back_on_failure, of_this_run
+from assets.partitions import DAYS
+from assets.reporting import Metadata, decision_metadata, load_metadata, read_metadata, status_link
+from assets.resources import Connect, LoadRegistry, LoadSettings, OpenListing, OpenQueue, OpenStore
+from maap_stac_orchestration.pipeline.batch import JobOutcome, ReadJob
+
+#: The tag that Dagster puts on every run of a backfill.
+BACKFILL_TAG = "dagster/backfill"
+#: Seconds that a run spends on the queue before it claims; the sensor drains what is left.
+_DRAIN_SECONDS = 5.0
+
+
+class DayConfig(dg.Config):
+    """How a day is begun."""
+
+    #: List the day in the buckets before claiming; runs of a backfill always do.
+    list_first: bool = False
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    io_manager_key="batches",
+    group_name="ingest",
+    kinds={"s3", "stac"},
+    description=(
+        "The catalogs of DPS jobs, read and checked. A run claims due jobs of its day (UTC, by the output prefix) from"
+        " the ledger under a lease; run again, it goes on with what is due by then. A run of a backfill lists its day"
+        " in the buckets first."
+    ),
+)
+def dps_catalogs(
+    context: dg.AssetExecutionContext,
+    config: DayConfig,
+    settings: dg.ResourceParam[LoadSettings],
+    ledger: dg.ResourceParam[Connect],
+    objects: dg.ResourceParam[OpenStore],
+    queue: dg.ResourceParam[OpenQueue],
+    listing: dg.ResourceParam[OpenListing],
+) -> dg.MaterializeResult[ReadBatch]:
+    """Claims due jobs of the day and reads them."""
+    from maap_stac_orchestration.discovery.found import SourceUnavailable
+    from maap_stac_orchestration.ledger import claims
+    from maap_stac_orchestration.pipeline.discover import BACKFILL, LIVE, drain_queue, list_days
+    from maap_stac_orchestration.pipeline.lease import held
+    from maap_stac_orchestration.pipeline.read import read_jobs
+
+    current = settings()
+    day = date.fromisoformat(context.partition_key)
+    metadata: Metadata = {}
+    with given_back_on_failure(context, ledger):
+        with ledger() as conn:
+            if config.list_first or BACKFILL_TAG in context.run.tags:
+                priority = BACKFILL if BACKFILL_TAG in context.run.tags else LIVE
+                listed = list_days(conn, listing(), current.buckets, [day], priority=priority)
+                metadata |= {"listed": listed.catalogs, "listed_new": listed.new}
+            elif source := queue(current):
+                # What arrived since the sensor's tick, which was seconds ago: a start of Python lies in between.
+                try:
+                    drain_queue(
+                        conn, source, current.buckets, deadline=time.monotonic() + _DRAIN_SECONDS, wait_seconds=0
+                    )
+                except SourceUnavailable as error:
+                    # The sensor's next tick fails on it; this run has work all the same.
+                    context.log.warning(str(error))
+            batch = claims.claim(
+                conn,
+                day=day,
+                run_id=context.run.run_id,
+                lease=current.lease,
+                max_jobs=current.max_batch_jobs,
+                max_items=current.max_batch_items,
+                wait_deadline=current.wait_deadline,
+                max_attempts=current.max_attempts,
+            )
+            conn.commit()
+        began = time.monotonic()
+        jobs: tuple[ReadJob, ...] = ()
+        if batch.jobs:
+            with held(batch, current, ledger) as lease:
+                jobs = tuple(read_jobs(batch.jobs, objects(), current, datetime.now(UTC)))
+                lease.check()
+    metadata |= read_metadata(jobs, time.monotonic() - began)
+    metadata |= status_link(current, context.run.run_id)
+    return dg.MaterializeResult(value=ReadBatch(batch, jobs), metadata=metadata)
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    io_manager_key="batches",
+    group_name="ingest",
+    kinds={"stac"},
+    description=(
+        "Which collection each item may go to: one decision for each collection that a job asks for, by the registry in"
+        " force. Every decision stays in the ledger's audit trail."
+    ),
+)
+def governance_decisions(
+    context: dg.AssetExecutionContext,
+    dps_catalogs: ReadBatch,
+    settings: dg.ResourceParam[LoadSettings],
+    ledger: dg.ResourceParam[Connect],
+    registry: dg.ResourceParam[LoadRegistry],
+) -> dg.MaterializeResult[DecidedBatch]:
+    """Decides for each job of the batch."""
+    from maap_stac_orchestration.pipeline.decide import decide_jobs
+
+    current = settings()
+    with given_back_on_failure(context, ledger), ledger() as conn:
+        batch = of_this_run(context, conn, dps_catalogs.batch, current)
+        still = {claim.prefix: claim for claim in batch.jobs}
+        reads = [job for job in dps_catalogs.jobs if job.claim.prefix in still]
+        in_force = registry(current, conn)
+        decided = tuple(decide_jobs(reads, in_force, current, conn)) if reads else ()
+    metadata = decision_metadata(decided, in_force.version) | status_link(current, context.run.run_id)
+    return dg.MaterializeResult(value=DecidedBatch(batch, decided), metadata=metadata)
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    group_name="ingest",
+    kinds={"postgres", "stac"},
+    description=(
+        "The items in pgstac, counted back, and how each job ended in the ledger. Unchanged items are not written"
+        " again, and an older job never overwrites what a newer one wrote."
+    ),
+)
+def pgstac_items(
+    context: dg.AssetExecutionContext,
+    governance_decisions: DecidedBatch,
+    settings: dg.ResourceParam[LoadSettings],
+    ledger: dg.ResourceParam[Connect],
+    batches: dg.ResourceParam[BatchStore],
+) -> dg.MaterializeResult[None]:
+    """Loads the items of the batch and ends its jobs."""
+    from maap_stac_orchestration.pipeline.lease import held
+    from maap_stac_orchestration.pipeline.load import load_jobs
+
+    current = settings()
+    began = time.monotonic()
+    with given_back_on_failure(context, ledger), ledger() as conn:
+        batch = of_this_run(context, conn, governance_decisions.batch, current)
+        still = {claim.prefix for claim in batch.jobs}
+        decided = [job for job in governance_decisions.jobs if job.read.claim.prefix in still]
+        outcomes: list[JobOutcome] = []
+        if decided:
+            with held(batch, current, ledger) as lease:
+                outcomes = load_jobs(decided, batch, conn, current, datetime.now(UTC), lease)
+    batches.forget(context.run)
+    metadata = load_metadata(outcomes, time.monotonic() - began) | status_link(current, context.run.run_id)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+#: The live path and what a person starts for a day. One process runs all steps: a process for each would import
+#: everything again, which takes longer than the steps do.
+ingest = dg.define_asset_job(
+    "ingest",
+    selection=dg.AssetSelection.assets(dps_catalogs, governance_decisions, pgstac_items),
+    partitions_def=DAYS,
+    executor_def=dg.in_process_executor,
+    description="Takes on the due jobs of one day: reads, decides, loads, and checks the day.",
+)

@@ -1,0 +1,35 @@
+"""What the assets are given: functions that hand out plain objects of the library, and no Dagster inside those.
+
+Here belong the types of the resources. Not here: what stands behind them (`maap_stac_orchestration.definitions`, where
+a test puts something else).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.governance.registry import Registry
+    from maap_stac_orchestration.ledger.connection import Connection
+    from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.settings import Settings
+    from maap_stac_orchestration.store.objects import ObjectStore
+
+    #: Reads the settings of this process.
+    LoadSettings: TypeAlias = Callable[[], Settings]
+    #: Opens a connection to the database that holds pgstac and the ledger; whoever opens it closes it.
+    Connect: TypeAlias = Callable[[], Connection]
+    #: The reader of the buckets' objects.
+    OpenStore: TypeAlias = Callable[[], ObjectStore]
+    #: The registry in force.
+    LoadRegistry: TypeAlias = Callable[[Settings, Connection], Registry]
+    #: The queue of the buckets' events with its kept clients, None where none is configured.
+    OpenQueue: TypeAlias = Callable[[Settings], Queue | None]
+    #: The kept client that lists the buckets.
+    OpenListing: TypeAlias = Callable[[], Any]
+else:
+    # Dagster reads the annotations of an asset's arguments; to it, every resource is just an object.
+    LoadSettings = Connect = OpenStore = LoadRegistry = OpenQueue = OpenListing = Any
+
+__all__ = ["Connect", "LoadRegistry", "LoadSettings", "OpenListing", "OpenQueue", "OpenStore"]

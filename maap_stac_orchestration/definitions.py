@@ -1,0 +1,97 @@
+"""The one place that puts everything together: the Dagster code location.
+
+Here belongs which assets, checks, jobs, sensors and schedules there are, and what stands behind their resources. Not
+here: any of those. Importing this module needs neither a database nor a bucket, and is light: the code server and each
+run do it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.checks import day_checks
+from assets.collections import stac_collections, upkeep
+from assets.handover import batches
+from assets.ingest import dps_catalogs, governance_decisions, ingest, pgstac_items
+from maap_stac_orchestration.settings import Settings, settings
+from sensors.collections_changed import collections_changed
+from sensors.ingest_failed import ingest_failed
+from sensors.new_catalogs import new_catalogs
+from sensors.schedules import reconcile_recent
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.governance.registry import Registry
+    from maap_stac_orchestration.ledger.connection import Connection
+    from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.store.objects import ObjectStore
+
+
+def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The code location; a test puts its own things in the place of some resources."""
+    return dg.Definitions(
+        assets=[dps_catalogs, governance_decisions, pgstac_items, stac_collections],
+        asset_checks=[day_checks],
+        jobs=[ingest, upkeep],
+        sensors=[new_catalogs, collections_changed, ingest_failed],
+        schedules=[reconcile_recent],
+        resources=_resources() | dict(resource_overrides or {}),
+    )
+
+
+def _resources() -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "ledger": _connect,
+        "objects": _open_store,
+        "registry": _load_registry,
+        "queue": _open_queue,
+        "listing": _open_listing,
+        "batches": batches(settings),
+    }
+
+
+def _connect() -> Connection:
+    from maap_stac_orchestration.ledger.connection import connect
+
+    return connect(application_name="maap-stac dagster")
+
+
+def _open_store() -> ObjectStore:
+    from maap_stac_orchestration.store.s3 import S3Objects
+
+    return S3Objects.from_environment()
+
+
+def _load_registry(current: Settings, conn: Connection) -> Registry:
+    from maap_stac_orchestration.pipeline.registry import current_registry
+
+    return current_registry(current, conn)
+
+
+@lru_cache(maxsize=1)
+def _open_listing() -> Any:
+    """Kept for the life of the process: opening a client costs more than a request."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("s3", config=Config(max_pool_connections=32))
+
+
+def _open_queue(current: Settings) -> Queue | None:
+    return _queue(current.queue_url) if current.queue_url else None
+
+
+@lru_cache(maxsize=1)
+def _queue(url: str) -> Queue:
+    import boto3
+
+    from maap_stac_orchestration.pipeline.discover import Queue
+
+    return Queue(url, boto3.client("sqs"), _open_listing())
+
+
+defs = build_defs()

@@ -1,0 +1,75 @@
+"""Which days get a run: pure, from what is due and what runs there are.
+
+Here belong the rules by which a sensor asks for runs. Not here: asking the ledger and Dagster what there is (sensors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+#: How long a run may take from its start to its claim. One that has started and not claimed by then hangs; another is
+#: asked for, and whichever claims first does the work.
+STARTING = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True)
+class DueWork:
+    """A day that has work to be claimed now."""
+
+    day: date
+    #: The smaller the more urgent; 0 is live work.
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRun:
+    """A run of a day that has not ended."""
+
+    run_id: str
+    day: str
+    #: Waits for its turn, so it will claim whatever is due by then.
+    queued: bool
+    #: When it left the queue, UTC; None while it has not.
+    started: datetime | None
+    #: Whether its turn comes after everything live.
+    low_priority: bool
+
+
+def days_to_ask_for(
+    due: Iterable[DueWork],
+    pending: Collection[PendingRun],
+    claimed: Collection[str],
+    *,
+    now: datetime,
+    at_most: int,
+) -> list[DueWork]:
+    """The days that get a run, most urgent and then newest first.
+
+    A day has its run already when one is on its way that has not claimed yet: it will claim this work too. A run that
+    has claimed (`claimed` holds run ids) never comes back for more. One of low priority in the queue may wait for
+    hours, so it serves only work that may wait as well.
+    """
+    coming: Mapping[str, list[PendingRun]] = _by_day(run for run in pending if run.run_id not in claimed)
+    wanted = sorted(due, key=lambda work: (work.priority, -work.day.toordinal()))
+    chosen: list[DueWork] = []
+    for work in wanted:
+        if len(chosen) == at_most:
+            break
+        if not any(_serves(run, work, now) for run in coming.get(work.day.isoformat(), [])):
+            chosen.append(work)
+    return chosen
+
+
+def _serves(run: PendingRun, work: DueWork, now: datetime) -> bool:
+    if run.queued:
+        return work.priority > 0 or not run.low_priority
+    return run.started is None or now - run.started < STARTING
+
+
+def _by_day(runs: Iterable[PendingRun]) -> dict[str, list[PendingRun]]:
+    days: dict[str, list[PendingRun]] = {}
+    for run in runs:
+        days.setdefault(run.day, []).append(run)
+    return days

@@ -1,0 +1,43 @@
+"""The sensor `ingest_failed`: what a failed run held is given back, and the failure becomes one event in the log.
+
+A run failure sensor in Dagster's sense: it sees runs that failed in whatever way, also those whose process was killed
+and that could give nothing back themselves. Here belongs what follows from a failed run. Not here: failed jobs, which
+are no failures of a run (`assets.checks`).
+
+No `from __future__ import annotations` in this module: Dagster reads the annotations of a sensor's arguments.
+"""
+
+import json
+import logging
+
+import dagster as dg
+
+from sensors.resources import Connect
+
+logger = logging.getLogger(__name__)
+
+
+@dg.run_failure_sensor(
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=15,
+    description="Gives back what a failed run held, so that the next run takes it on, and logs the failure.",
+)
+def ingest_failed(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Connect]) -> None:
+    """Reacts to one failed run."""
+    from maap_stac_orchestration.ledger.claims import release
+
+    run = context.dagster_run
+    reason = " ".join(context.failure_event.message.split()) if context.failure_event.message else "unknown"
+    with ledger() as conn:
+        given_back = release(conn, run_id=run.run_id, reason=f"The run failed: {reason}"[:500])
+        conn.commit()
+    event = {
+        "event": "ingest_failed",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "partition": run.tags.get("dagster/partition"),
+        "reason": reason,
+        "jobs_given_back": given_back,
+    }
+    logger.error(json.dumps(event, ensure_ascii=False))
+    context.log.error(json.dumps(event, ensure_ascii=False))

@@ -1,0 +1,33 @@
+"""Schedules: what is looked at again by the clock.
+
+Here belongs when days are listed without anybody asking. Not here: how they are listed (`assets.ingest`).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+#: Days that are listed again each night, yesterday first. Events come within seconds; what is missing after a day was
+#: lost on the way, or came while no queue was connected.
+DAYS_BACK = 3
+
+
+@dg.schedule(
+    job_name="ingest",
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=f"Each night at 02:30 UTC: lists the last {DAYS_BACK} days again and ingests what events had missed.",
+)
+def reconcile_recent(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """One run for each of the last days."""
+    today = (context.scheduled_execution_time or datetime.now(UTC)).astimezone(UTC).date()
+    return [
+        dg.RunRequest(
+            run_key=None,
+            partition_key=(today - timedelta(days=back)).isoformat(),
+            run_config={"ops": {"dps_catalogs": {"config": {"list_first": True}}}},
+            tags={"maap/source": "reconcile", "dagster/priority": "-5"},
+        )
+        for back in range(1, DAYS_BACK + 1)
+    ]
