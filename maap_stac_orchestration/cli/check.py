@@ -1,0 +1,161 @@
+"""`maap-stac check`: what would become of a job's output, before it is submitted.
+
+Here belongs how the check is called and printed. Not here: the check (`pipeline.preflight`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maap_stac_orchestration.cli.errors import Told
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.governance.decide import ExistingCollections
+    from maap_stac_orchestration.pipeline.preflight import Preflight
+
+#: Rows of the table that people see; `--json` has all.
+_ROWS = 50
+
+
+@click.command(short_help="Tell what would become of a job's output, before it is submitted.")
+@click.argument("path", metavar="PATH")
+@click.option("--username", metavar="U", help="Who runs the job.")
+@click.option("--algorithm", metavar="A", help="The algorithm's name.")
+@click.option("--version", metavar="V", help="The algorithm's version.")
+@click.option("--tag", metavar="T", help="The job's tag, where it has one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    path: str, username: str | None, algorithm: str | None, version: str | None, tag: str | None, as_json: bool
+) -> int:
+    """Check the output of a job: a local folder or an s3:// output prefix. Nothing is written, everything is reported.
+
+    The path of a folder is read like a prefix: in it the segment before dps_output is the username. Where it holds no
+    output prefix, or there is no job metadata (.met.json) yet, --username, --algorithm, --version and --tag say what
+    they would. The registry is that of MAAP_STAC_REGISTRY; which collections there are is asked of the database where
+    PGHOST, PGSERVICE or PGDATABASE is set.
+
+    \b
+    Examples:
+      maap-stac check ./output --username jsmith --algorithm flood --version v1
+      maap-stac check s3://maap-ops-workspace/jsmith/dps_output/flood/v1/2025/08/19/09/59/01/262274/
+
+    Exit code: 0 when nothing is an error, 1 when something is, 2 when there is nothing that could be checked.
+    """
+    from datetime import UTC, datetime
+
+    from maap_stac_orchestration.pipeline.preflight import Names, NoJob, local_place, preflight, s3_place
+    from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, current_registry
+    from maap_stac_orchestration.settings import Settings
+    from maap_stac_orchestration.store.objects import StoreUnavailable
+
+    settings = Settings.from_environment()
+    names = Names(username, algorithm, version, tag)
+    now = datetime.now(UTC)
+    try:
+        if path.startswith("s3://"):
+            from maap_stac_orchestration.store.s3 import S3Objects
+
+            place = s3_place(path, names, S3Objects.from_environment())
+        else:
+            place = local_place(Path(path), names, settings, now)
+        result = preflight(place, settings, current_registry(settings), _existing, now)
+    except (NoJob, StoreUnavailable, RegistryUnavailable) as error:
+        raise Told(str(error)) from error
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(document(result), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(result)
+    if not result.existing_known:
+        note = "which collections there are is not known here, so it was decided as if there were none yet."
+        click.echo(f"maap-stac: note: {note}", err=True)
+    return 0 if result.ok else 1
+
+
+def document(result: Preflight) -> dict[str, Any]:
+    """The contract's form of a check."""
+    job, prefix = result.read.job, result.place.prefix
+    return {
+        "ok": result.ok,
+        "job": {
+            "username": prefix.username,
+            "algorithm": job.algorithm if job else prefix.algorithm,
+            "version": job.version if job else prefix.version,
+            "tag": job.tag if job else prefix.tag,
+            "time": prefix.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "prefix": prefix.key,
+        },
+        "items": [
+            {
+                "id": one.item.id,
+                "collection": one.decision.collection,
+                "requested_collection": one.item.requested_collection,
+                "decision": one.decision.code.value,
+                "problems": [problem.to_document() for problem in one.item.problems],
+            }
+            for one in result.items
+        ],
+        "problems": [problem.to_document() for problem in result.problems],
+    }
+
+
+def _existing(requested: frozenset[str]) -> ExistingCollections | None:
+    """Which of the requested collections there are; None where no database can tell."""
+    import psycopg
+
+    from maap_stac_orchestration.governance.decide import ExistingCollections
+    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
+    from maap_stac_orchestration.pgstac.collections import existing_ids
+
+    if not any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE")):
+        return None
+    try:
+        with connect(application_name="maap-stac check", autocommit=True) as conn:
+            return ExistingCollections.of(existing_ids(conn, [one for one in requested if "\0" not in one]))
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        click.echo(f"maap-stac: note: {str(error).partition(chr(10))[0]}", err=True)
+        return None
+
+
+def _print(result: Preflight) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from maap_stac_orchestration.problems import Severity
+
+    console = Console(highlight=False, soft_wrap=True)
+    told = document(result)
+    job = told["job"]
+    tag = f", tag {job['tag']}" if job["tag"] else ""
+    console.print(escape(f"Job of {job['username']}: {job['algorithm']} {job['version']}{tag}, {job['time']}"))
+    console.print(escape(f"  {job['prefix']}\n"))
+    if result.items:
+        table = Table(box=box.SIMPLE_HEAD)
+        for title in ("item", "goes to", "decision", "warnings"):
+            table.add_column(title, overflow="fold")
+        for one in result.items[:_ROWS]:
+            row = (one.item.id, one.decision.collection or "", one.decision.code.value, str(len(one.item.problems)))
+            table.add_row(*map(escape, row))
+        console.print(table)
+        if len(result.items) > _ROWS:
+            console.print(f"  and {len(result.items) - _ROWS} more items")
+    denied = [one for one in result.decisions.values() if one.outcome.value == "fallback"]
+    for decision in denied:
+        console.print(f"[yellow]{decision.code.value}[/yellow] {escape(decision.message)}")
+    for problem in result.problems:
+        colour = "red" if problem.severity is Severity.ERROR else "yellow"
+        console.print(f"[{colour}]{problem.severity} {problem.code}[/{colour}] {escape(problem.message)}")
+        console.print(f"    {escape(problem.fix)}")
+    errors = sum(problem.severity is Severity.ERROR for problem in result.problems)
+    items = f"{len(result.items)} item{'' if len(result.items) == 1 else 's'} would be loaded"
+    if result.ok:
+        console.print(f"\n[green]Fine:[/green] {items}.")
+    else:
+        console.print(f"\n[red]{errors} error{'' if errors == 1 else 's'}:[/red] {items}.")
