@@ -86,6 +86,16 @@ def add_problem_documents(app: FastAPI) -> None:
         TimeoutError,
     ):
         app.add_exception_handler(unavailable, _unavailable)
+    for unmigrated in (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
+        asyncpg.UndefinedTableError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.InvalidSchemaNameError,
+    ):
+        app.add_exception_handler(unmigrated, _unmigrated)
+    for cancelled in (psycopg.errors.QueryCanceled, asyncpg.QueryCanceledError):
+        app.add_exception_handler(cancelled, _too_slow)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -160,6 +170,26 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
         "The database does not answer; try again in a moment.",
         code="DatabaseUnavailable",
         headers={"Retry-After": "5"},
+    )
+
+
+async def _unmigrated(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s: the database lacks what is asked for: %s", request.method, request.url.path, error)
+    return problem_response(
+        request,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database is not ready: an operator has to run `maap-stac migrate`.",
+        code="DatabaseNotMigrated",
+    )
+
+
+async def _too_slow(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s %s took too long: %s", request.method, request.url.path, error)
+    return problem_response(
+        request,
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "The database took too long over this; ask for less, for example within one collection.",
+        code="TooSlow",
     )
 
 

@@ -77,3 +77,13 @@ def test_no_bucket_configured_is_not_ready(database_env, object_store, start_api
     health = start_api().get("/_mgmt/health").json()
     assert (health["status"], health["database"]["status"]) == ("DOWN", "UP")
     assert "MAAP_STAC_BUCKETS" in health["object_store"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/collections", "/search", "/jobs", "/jobs/summary"])
+def test_in_an_empty_database_requests_say_what_is_missing(
+    empty_database, database_env, object_store, start_api, monkeypatch, path
+):
+    monkeypatch.setenv("PGDATABASE", empty_database.rsplit("/", 1)[1])
+    answer = start_api(buckets=(object_store.bucket,)).get(path)
+    assert answer.status_code == 503
+    assert "maap-stac migrate" in answer.json()["detail"]
