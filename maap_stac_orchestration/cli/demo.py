@@ -95,10 +95,10 @@ def _show(report: Report, timeout: float) -> None:
     else:
         console.print(f"[green]All {len(report.jobs)} jobs are searchable[/green] after {report.seconds:.0f} s.")
     answers = report.answers
-    console.print("\n[dim]>>> client.collection_search(q=[/dim]henrydevseed[dim])[/dim]")
+    console.print(f'\n[dim]>>> client.collection_search(q="{answers.user}")[/dim]')
     for collection in answers.collections:
         console.print(collection, markup=False)
-    console.print(f"\n[dim]>>> client.search(collections=…, datetime=[/dim]{answers.day}[dim])[/dim]")
+    console.print(f'\n[dim]>>> client.search(collections="{answers.collection}", datetime="{answers.day}")[/dim]')
     for item in answers.items:
         console.print(item, markup=False)
     console.print(f"{len(answers.items)} items")
@@ -115,5 +115,9 @@ def _document(report: Report) -> dict[str, Any]:
         "missing": list(report.reasons),
         "seconds": round(report.seconds, 3),
         "collections": list(report.answers.collections),
-        "search": {"datetime": report.answers.day, "items": list(report.answers.items)},
+        "search": {
+            "collection": report.answers.collection,
+            "datetime": report.answers.day,
+            "items": list(report.answers.items),
+        },
     }

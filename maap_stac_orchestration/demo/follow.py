@@ -35,9 +35,11 @@ class ApiUnavailable(Exception):
 class Answers:
     """What the questions of MAAP's own example give."""
 
-    #: Ids that `collection_search(q=username)` finds.
+    #: What collections were searched for, and the ids of those that were found.
+    user: str
     collections: tuple[str, ...]
-    #: The day that items were searched for, and the ids of those that cover it.
+    #: The collection and the day that items were searched for, and the ids of those that cover it.
+    collection: str
     day: str
     items: tuple[str, ...]
 
@@ -132,7 +134,9 @@ def ask(client: Client, collection: str, day: str) -> Answers:
         collections = client.collection_search(q=jobs.USERNAME).collections_as_dicts()
         items = client.search(collections=[collection], datetime=day).items_as_dicts()
         return Answers(
+            user=jobs.USERNAME,
             collections=tuple(sorted(one["id"] for one in collections)),
+            collection=collection,
             day=day,
             items=tuple(sorted(one["id"] for one in items)),
         )
