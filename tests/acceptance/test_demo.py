@@ -1,0 +1,65 @@
+"""The demo as a user sees it: jobs are submitted and their items become searchable, each exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.client import StackClient
+
+COLLECTION = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def client(stack: dict) -> StackClient:
+    return StackClient(stack)
+
+
+def demo(client: StackClient, *arguments: str) -> dict:
+    """Runs `maap-stac demo --json` against the stack; gives its document."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AWS_", "MAAP_STAC_"))}
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("maap-stac"), "demo", "--json", *arguments],
+        env=clean | client.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_submitted_jobs_become_searchable_and_a_second_call_submits_nothing(client):
+    first = demo(client, "--jobs", "6")
+    assert first["searchable"] == len(first["jobs"]) == 6
+    assert COLLECTION in first["collections"]
+    assert {job["item"] for job in first["jobs"]} <= set(first["search"]["items"])
+
+    second = demo(client, "--jobs", "6")
+    assert second["already_there"] == 6
+    assert {job["prefix"] for job in second["jobs"]} == {job["prefix"] for job in first["jobs"]}
+
+    for job in first["jobs"]:
+        document = client.job(job["prefix"])
+        assert (document["state"], document["problems"]) == ("loaded", [])
+        (item,) = document["items"]
+        assert (item["id"], item["collection"]) == (job["item"], COLLECTION)
+
+
+def test_the_item_of_a_demo_job_names_its_images_in_the_bucket_and_its_job(client):
+    (job,) = demo(client, "--jobs", "1")["jobs"]
+    item = client.get(f"/collections/{COLLECTION}/items/{job['item']}")
+    assert {name: asset["href"] for name, asset in item["assets"].items()} == {
+        band: f"s3://{client.stack['bucket']}/{job['prefix']}{band}.tif" for band in ("red", "green", "blue")
+    }
+    assert item["properties"]["maap:username"] == "henrydevseed"
+    assert item["properties"]["maap:tag"] == "demo"
+    assert item["properties"]["maap:job_prefix"] == job["prefix"]
