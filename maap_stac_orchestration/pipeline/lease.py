@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -49,7 +50,7 @@ class Lease:
         self._finished.set()
 
     def lose(self) -> None:
-        """The ledger says that the batch holds nothing any more."""
+        """The batch holds nothing any more, or may hold nothing any moment."""
         self._lost.set()
 
 
@@ -57,8 +58,14 @@ class Lease:
 def held(batch: Batch, settings: Settings, connect: Callable[[], Connection]) -> Iterator[Lease]:
     """Renews a batch's lease until the block ends, from a thread with a connection of its own.
 
-    A renewal that fails is tried again at the next turn; a lease that is lost all the same is told by `Lease.check`,
-    and in any case `ledger.outcomes.finish` takes no result of a run that lost it.
+    A renewal that fails is tried again at the next turn; a lease that is lost all the same, or that could not be
+    renewed for as long as it lasts, is told by `Lease.check`. In any case `ledger.outcomes.finish` takes no result of
+    a run that lost it.
+
+    Args:
+        batch: what the run holds.
+        settings: `lease` says how long a lease lasts without renewal.
+        connect: opens a connection to the ledger's database.
     """
     lease = Lease(batch)
     if not batch.jobs:
@@ -67,14 +74,21 @@ def held(batch: Batch, settings: Settings, connect: Callable[[], Connection]) ->
     stop = threading.Event()
 
     def keep() -> None:
+        # Counted from before a renewal is asked for, on a clock that nobody sets.
+        renewed = time.monotonic()
         while not stop.wait(settings.lease.total_seconds() / RENEWALS):
+            asked = time.monotonic()
             try:
                 with connect() as conn:
                     kept = claims.renew(conn, batch.batch_id, settings.lease)
                     conn.commit()
             except (psycopg.Error, DatabaseUnavailable) as error:
                 _log.warning("The lease of batch %s could not be renewed: %s", batch.batch_id, error)
+                if time.monotonic() - renewed >= settings.lease.total_seconds():
+                    lease.lose()
+                    return
             else:
+                renewed = asked
                 if not kept:
                     lease.lose()
                     return

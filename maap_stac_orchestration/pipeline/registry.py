@@ -71,7 +71,7 @@ def registry_in_force(settings: Settings, conn: Connection | None = None) -> Reg
         content = _fetch(source)
         registry = _parsed(content, source)
     except (RegistryError, ObjectError, StoreUnavailable, OSError) as error:
-        reason = str(error) or type(error).__name__
+        reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
     else:
         if conn is not None:
             registries.record_load(conn, version=registry.version, source=source, content=_text(content))

@@ -1,0 +1,182 @@
+"""From objects in S3 to searchable items, without Dagster."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from maap_stac_orchestration.cli.ingest import command
+from maap_stac_orchestration.ledger.records import State
+from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
+from maap_stac_orchestration.pipeline.registry import current_registry
+from maap_stac_orchestration.store.objects import Fetched, ObjectInfo, StoreUnavailable
+from maap_stac_orchestration.store.s3 import S3Objects
+from tests.conftest import MotoStore
+from tests.integration.pipeline.batches import SETTINGS, Written, claim, document, dump, record
+from tests.shared import sample_bucket
+
+Connection = psycopg.Connection[Any]
+NOW_OR_NEVER = {"MAAP_STAC_WAIT_DEADLINE": "0s", "MAAP_STAC_ASSET_DEADLINE": "0s"}
+
+
+@pytest.fixture
+def tables(database_env: dict[str, str], database: str) -> Iterator[Connection]:
+    """The database that the command uses."""
+    with psycopg.connect(database) as connection:
+        yield connection
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> tuple[Result, dict[str, Any]]:
+    result = CliRunner().invoke(command, [*arguments, "--json"], env=env or {}, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    document: dict[str, Any] = json.loads(result.stdout)
+    return result, document
+
+
+def put_job(store: MotoStore, job: Written, *, without: str = "") -> None:
+    """A job as the DPS uploads it; `without` leaves keys out that contain it."""
+    metadata = {
+        "username": job.username,
+        "algorithm_name": job.algorithm,
+        "algorithm_version": job.version,
+        "tag": job.tag,
+    }
+    files = {"output-2024-06-01T12:00:00.000000.met.json": json.dumps(metadata)}
+    links = [{"rel": "item", "href": f"./{item['id']}.json"} for item in job.items]
+    files["catalog.json"] = json.dumps(
+        {"type": "Catalog", "stac_version": "1.1.0", "id": "outputs", "description": "x", "links": links}
+    )
+    for item in job.items:
+        collection = job.requests.get(item["id"])
+        named = {"collection": collection} if collection else {}
+        body = {**item, **named, "assets": {"data": {"href": f"./{item['id']}.tif"}}}
+        if collection:
+            body["links"] = [{"rel": "collection", "href": "./collection.json"}]
+        files[f"{item['id']}.json"] = json.dumps(body)
+        files[f"{item['id']}.tif"] = "pixels"
+    for name, body in files.items():
+        if not without or without not in name:
+            store.put(job.prefix + name, body.encode())
+
+
+def test_a_job_becomes_searchable(object_store: MotoStore, tables: Connection) -> None:
+    job = Written([document("a"), document("b", west=30.0)])
+    put_job(object_store, job)
+    result, told = run(f"s3://{object_store.bucket}/{job.prefix}")
+    assert (result.return_value, told["ok"]) == (0, True)
+    (one,) = told["jobs"]
+    assert (one["state"], one["items"]["loaded"], one["collections"]) == (
+        "loaded",
+        2,
+        ["henrydevseed__mosaic__v1__demo"],
+    )
+    row = tables.execute("""SELECT pgstac.search('{"ids": ["a"]}')""").fetchone()
+    assert row is not None
+    (found,) = row[0]["features"]
+    assert found["assets"]["data"]["href"] == f"s3://{object_store.bucket}/{job.prefix}a.tif"
+    assert found["properties"]["maap:username"] == "henrydevseed"
+    assert found["properties"]["maap:run_id"] == told["run_id"]
+    row = tables.execute("SELECT content #> '{extent,spatial,bbox,0}' FROM pgstac.collections").fetchone()
+    assert row == ([0, 0, 31, 1],)
+
+
+def test_asking_again_changes_nothing(object_store: MotoStore, tables: Connection) -> None:
+    job = Written([document("a"), document("b")])
+    put_job(object_store, job)
+    address = f"s3://{object_store.bucket}/{job.prefix}catalog.json"
+    run(address)
+    before = dump(tables)
+    _, told = run(address)
+    assert told["jobs"][0]["items"] == {"loaded": 0, "unchanged": 2, "fallback": 0, "refused": 0}
+    after = dump(tables)
+    for name in ("items", "ledger items", "collections", "ledger collections", "partitions"):
+        assert after[name] == before[name], name
+
+
+def test_a_job_without_its_metadata_waits(object_store: MotoStore, tables: Connection) -> None:
+    job = Written([document("a")])
+    put_job(object_store, job, without=".met.json")
+    result, told = run(f"s3://{object_store.bucket}/{job.prefix}")
+    assert (result.return_value, told["jobs"][0]["state"]) == (1, "waiting")
+    put_job(object_store, job)
+    assert run(f"s3://{object_store.bucket}/{job.prefix}")[0].return_value == 0
+
+
+def test_an_address_without_jobs_is_a_problem(object_store: MotoStore, tables: Connection) -> None:
+    result, told = run(f"s3://{object_store.bucket}/nobody/")
+    assert result.return_value == 1
+    assert [problem["code"] for problem in told["problems"]] == ["catalog_missing"]
+
+
+def test_the_table_shows_jobs_and_problems(object_store: MotoStore, tables: Connection) -> None:
+    job = Written([document("a")], requests={"a": "maap-floods"})
+    put_job(object_store, job)
+    result = CliRunner().invoke(command, [f"s3://{object_store.bucket}/{job.prefix}"], standalone_mode=False)
+    assert result.exception is None
+    assert "loaded" in result.stdout
+    assert "user_not_authorized" in result.stdout
+
+
+class AwayStore:
+    """A store that does not answer."""
+
+    async def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
+        raise StoreUnavailable("it is away")
+
+    async def get(self, bucket: str, key: str, max_bytes: int) -> Fetched:
+        raise StoreUnavailable("it is away")
+
+
+def test_jobs_are_given_back_when_the_infrastructure_fails(connection: Connection) -> None:
+    record(connection, [Written([document("a")])])
+    batch = claim(connection)
+    with pytest.raises(StoreUnavailable):
+        ingest_batch(connection, AwayStore(), batch, SETTINGS, current_registry(SETTINGS))
+    assert connection.execute("SELECT state, attempts FROM ledger.job").fetchone() == ("discovered", 1)
+    reason = connection.execute("SELECT reason FROM ledger.transition ORDER BY id DESC LIMIT 1").fetchone()
+    assert reason == ("StoreUnavailable: it is away",)
+
+
+def test_every_job_of_the_sample_bucket_comes_to_an_end(object_store: MotoStore, tables: Connection) -> None:
+    object_store.put_folder(sample_bucket())
+    _, told = run(f"s3://{object_store.bucket}/", env=NOW_OR_NEVER)
+    found = {job["prefix"].split("/")[2]: job for job in told["jobs"]}
+    print(json.dumps(told, indent=1))
+    assert Counter(job["state"] for job in told["jobs"]).keys() <= {str(State.LOADED), str(State.PARTIAL)}
+    assert set(found) == {
+        "run_boreal_biomass_map",
+        "sentinel2-stac_12",
+        "sentinel2-dateline",
+        "building-labels",
+        "area-imagery",
+    }
+
+
+def test_a_search_across_the_antimeridian_finds_the_sample_items(object_store: MotoStore, tables: Connection) -> None:
+    object_store.put_folder(sample_bucket() / "demo-user", "demo-user/")
+    run(f"s3://{object_store.bucket}/demo-user/", env=NOW_OR_NEVER)
+    crossing = {
+        "type": "MultiPolygon",
+        "coordinates": [
+            [[[179, -90], [180, -90], [180, 90], [179, 90], [179, -90]]],
+            [[[-180, -90], [-179, -90], [-179, 90], [-180, 90], [-180, -90]]],
+        ],
+    }
+    row = tables.execute("SELECT pgstac.search(%s::jsonb)", (json.dumps({"intersects": crossing}),)).fetchone()
+    assert row is not None
+    assert row[0]["features"]
+
+
+def test_refreshing_is_part_of_it(connection: Connection) -> None:
+    assert refresh_collections(connection, ()) == []
+
+
+def test_the_store_is_asked_through_the_environment(object_store: MotoStore) -> None:
+    assert S3Objects.from_environment().endpoint == object_store.endpoint
