@@ -53,7 +53,6 @@ def stac_collections(
 upkeep = dg.define_asset_job(
     "upkeep",
     selection=dg.AssetSelection.assets(stac_collections),
-    partitions_def=COLLECTIONS,
     executor_def=dg.in_process_executor,
     description="Brings the extent of collections up to date.",
 )

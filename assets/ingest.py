@@ -170,7 +170,6 @@ def pgstac_items(
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.assets(dps_catalogs, governance_decisions, pgstac_items),
-    partitions_def=DAYS,
     executor_def=dg.in_process_executor,
     description="Takes on the due jobs of one day: reads, decides, loads, and checks the day.",
 )
