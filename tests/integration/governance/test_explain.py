@@ -1,0 +1,76 @@
+"""`maap-stac explain` asks the database which collections there are, and S3 for the registry, when nobody says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from psycopg.types.json import Jsonb
+
+from maap_stac_orchestration.cli.explain import command
+from tests.conftest import MotoStore
+
+COLLECTION = {"type": "Collection", "stac_version": "1.1.0", "description": "x", "license": "other", "links": []}
+EXTENT = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
+ANA = ("--username", "ana", "--algorithm", "flood", "--version", "v1", "--json")
+
+
+@pytest.fixture
+def registry(object_store: MotoStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    object_store.put("governance/registry.yaml", b'version: 1\ngrants: [{collection: "maap-*", users: [ana]}]\n')
+    address = f"s3://{object_store.bucket}/governance/registry.yaml"
+    monkeypatch.setenv("MAAP_STAC_REGISTRY", address)
+    return address
+
+
+def explained(*arguments: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(command, [*ANA, *arguments] if given is None else list(arguments), input=given)
+
+
+def decisions(result: Result) -> list[str]:
+    return [json.loads(line)["decision"] for line in result.stdout.splitlines()]
+
+
+def test_the_database_tells_which_collections_there_are(
+    registry: str, database_env: dict[str, str], connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    for collection in ("maap-floods", "Maap-Fires"):
+        content = {**COLLECTION, "id": collection, "extent": EXTENT}
+        connection.execute("SELECT pgstac.create_collection(%s)", (Jsonb(content),))
+    connection.commit()
+    for collection, decision in [
+        ("maap-floods", "granted"),
+        ("maap-fires", "name_conflict"),
+        ("maap-winds", "collection_not_found"),
+    ]:
+        assert json.loads(explained("--collection", collection).stdout)["decision"] == decision
+    cases = "".join(
+        json.dumps({"username": "ana", "algorithm": "flood", "version": "v1", "collection": collection}) + "\n"
+        for collection in ("maap-floods", "maap-fires", "maap-\0", "")
+    )
+    assert decisions(explained("--cases", "-", given=cases)) == [
+        "granted",
+        "name_conflict",
+        "invalid_name",
+        "default_assigned",
+    ]
+
+
+def test_a_database_without_pgstac_is_a_sentence(
+    registry: str, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = psycopg.conninfo.conninfo_to_dict(empty_database)
+    for variable, part in [("PGHOST", "host"), ("PGPORT", "port"), ("PGUSER", "user"), ("PGDATABASE", "dbname")]:
+        monkeypatch.setenv(variable, str(parts[part]))
+    if parts.get("password"):
+        monkeypatch.setenv("PGPASSWORD", str(parts["password"]))
+    failure = explained("--collection", "maap-floods").exception
+    assert "The database does not tell which collections there are" in str(failure)
+
+
+def test_a_registry_that_is_not_there_is_a_sentence(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAAP_STAC_REGISTRY", registry + ".old")
+    assert "registry.yaml.old" in str(explained("--existing", "maap-floods").exception)
