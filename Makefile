@@ -45,6 +45,6 @@ lock: setup ## Choose versions afresh within pyproject.toml and write the locks.
 	printf 'uv\nhatchling>=1.27\neditables\n' | $(COMPILE) --upgrade --no-annotate - -o requirements-bootstrap.lock
 
 clean: ## Stop the local stack and remove all that can be made again, its data included.
-	@if [ -x $(VENV)/maap-stac ]; then $(VENV)/maap-stac down; fi
-	rm -rf .maap-stac .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@if [ -x $(VENV)/maap-stac ]; then $(VENV)/maap-stac down --purge; fi
+	rm -rf .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

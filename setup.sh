@@ -45,8 +45,11 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed; see above."
     updated=1
   fi
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "$@" >/dev/null ||
-    fail "apt-get could not install $*; see above."
+  # What packages say while they are set up matters only when they fail.
+  log=$(mktemp)
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "$@" >"$log" 2>&1 ||
+    { cat "$log" >&2; rm -f "$log"; fail "apt-get could not install $*; see above."; }
+  rm -f "$log"
 }
 
 find_python() {

@@ -36,7 +36,8 @@ _WATCH_SECONDS = 5.0
     type=int,
     help="The first of ten ports on 127.0.0.1.  [default: those of the last start, else 8600 or the next free ones]",
 )
-def command(detach: bool, home: Path | None, port_base: int | None) -> None:
+@click.option("--demo", is_flag=True, help="Submit the demo's jobs once everything is well, see `maap-stac demo`.")
+def command(detach: bool, home: Path | None, port_base: int | None, demo: bool) -> int:
     """Starts the local stack: database, object store with its queue, Dagster, STAC API.
 
     Parts that the environment points at already are used, not started: a database when PGHOST is set, an object store
@@ -55,16 +56,29 @@ def command(detach: bool, home: Path | None, port_base: int | None) -> None:
             if not started.changed:
                 _tell("everything was up already")
             click.echo(_summary(started.stack))
+            code = _demo(place) if demo else 0
             if detach:
-                return
+                return code
+            if demo:
+                click.echo(_summary(started.stack))
             click.echo("Ctrl-C stops it.")
             _watch(started.stack)
     except KeyboardInterrupt:
         if detach:
             raise click.Abort from None
         _stop(place)
+        return 0
     except (StackError, PostgresError) as error:
         raise Told(str(error)) from error
+
+
+def _demo(home: Home) -> int:
+    """Runs `maap-stac demo` as a command of its own, which takes its environment from the home."""
+    import subprocess
+    import sys
+
+    program = Path(sys.executable).with_name("maap-stac")
+    return subprocess.run([program, "demo", "--home", home.folder], check=False).returncode  # noqa: S603  # ourselves
 
 
 def _tell(step: str) -> None:
@@ -91,7 +105,7 @@ def _summary(stack: Stack) -> str:
     return "\n".join(f"  {name:<14}{value}" for name, value in rows)
 
 
-def _watch(stack: Stack) -> None:
+def _watch(stack: Stack) -> NoReturn:
     """Says when a part falls ill and when it is well again, until a signal comes."""
     ill: set[str] = set()
     while True:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -183,6 +185,25 @@ def down(home: Home, *, tell: Tell = lambda _: None) -> list[str]:
         stopped += _clear_left_behind(home, tell)
         home.stack_json.unlink(missing_ok=True)
         return stopped
+
+
+def remove(home: Home) -> None:
+    """Removes a home in which nothing runs, with the data of its database, which may lie elsewhere.
+
+    Raises:
+        StackError: it is no home of a stack.
+    """
+    if not home.folder.exists():
+        return
+    if not home.run.is_dir():
+        raise StackError(f"{home.folder} is not the home of a stack: nothing was removed.")
+    elsewhere = home.folder / "postgres.data"
+    if elsewhere.exists():
+        data = Path(elsewhere.read_text().strip())
+        # That file says where root's database lies; what it says is believed for such a place only.
+        if data.is_relative_to("/var/lib/maap-stac") and data.is_dir():
+            shutil.rmtree(data)
+    shutil.rmtree(home.folder)
 
 
 def find(home: Home) -> Stack | None:

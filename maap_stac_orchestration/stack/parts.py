@@ -102,7 +102,7 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             ),
             ailment=lambda: code_server_ailment(plan.port("code-server")),
             url=None,
-            after=("postgres", "object-store"),
+            after=("postgres",),
         ),
         Part(
             name="dagster",
@@ -116,7 +116,7 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             ),
             ailment=lambda: webserver_ailment(dagster_url),
             url=dagster_url,
-            after=("code-server",),
+            after=("postgres",),
         ),
         Part(
             name="daemon",
@@ -127,6 +127,7 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             ),
             ailment=lambda: daemon_ailment(dagster_url, supervisor.programs().get("daemon")),
             url=None,
+            # Sooner, it would log that there is no code, and look again a minute later.
             after=("code-server",),
         ),
         Part(

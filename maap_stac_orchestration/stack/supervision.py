@@ -70,6 +70,7 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
         "[supervisord]",
         "nodaemon = true",
         "silent = true",
+        "strip_ansi = true",
         f"identifier = {_IDENTIFIER}",
         f"directory = {_escaped(str(home.folder))}",
         f"childlogdir = {_escaped(str(home.logs))}",
