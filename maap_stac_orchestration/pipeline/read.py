@@ -130,7 +130,7 @@ class _JobReading:
             files=files,
             reader=self._reader,
             settings=self._settings,
-            understand=self._understanding(files),
+            understand=self._checks(files).understand,
         )
         metadata: list[_Metadata] = []
 
@@ -167,28 +167,15 @@ class _JobReading:
             return _Metadata(Problem(Code.METADATA_INVALID, key, str(error)))
         return _Metadata(parse_metadata(fetched.data, key), pin(fetched))
 
-    def _understanding(self, files: Mapping[str, ObjectInfo]) -> Callable[[Fetched, Relation], Document]:
-        """What makes a document of bytes; an unforeseen failure of a check is told about the one document only."""
-        bucket, prefix = self._claim.bucket, self._prefix.key
-        checks = _Checks(
-            JobFiles(bucket, prefix, files),
+    def _checks(self, files: Mapping[str, ObjectInfo]) -> _Checks:
+        bucket = self._claim.bucket
+        return _Checks(
+            JobFiles(bucket, self._prefix.key, files),
             self._prefix.username,
             self._settings.readable_buckets,
             frozenset({*self._settings.buckets, bucket}),
             _schemas(self._settings.schemas),
         )
-
-        def understand(fetched: Fetched, relation: Relation) -> Document:
-            try:
-                return checks.understand(fetched, relation)
-            except Exception as error:  # noqa: BLE001 - else one document that nobody thought of stops every job beside it
-                key = fetched.info.key
-                _log.exception("Checking s3://%s/%s failed", bucket, key)
-                code = Code.ITEM_INVALID if relation == "item" else Code.CATALOG_INVALID
-                detail = f"Checking it failed with {type(error).__name__}, which is a defect of the check: report it."
-                return Document(problems=[Problem(code, key, detail)])
-
-        return understand
 
     def _assemble(self, metadata: _Metadata, walk: Walk, catalogs: Sequence[str]) -> ReadJob:
         problems: list[Problem] = []
@@ -306,12 +293,29 @@ class _Checks:
             return Document(problems=[Problem(code, key, str(error))])
         kind = kind_of(document)
         if is_item:
-            return self._item(document, key, kind)
-        if kind == "collection":
-            return self._collection(document, key)
-        if kind == "catalog":
-            return self._catalog(document, key)
-        return Document(problems=[Problem(Code.NOT_A_CATALOG, key, _what_it_is(document, kind))])
+            return self._guarded(self._item, document, key, kind)
+        if kind not in {"catalog", "collection"}:
+            return Document(problems=[Problem(Code.NOT_A_CATALOG, key, _what_it_is(document, kind))])
+        understood = self._guarded(self._catalog, document, key, kind)
+        # What is wrong with a catalog keeps nobody from following its links.
+        understood.links = follow(document, key, bucket=self.files.bucket, prefix=self.files.prefix)
+        return understood
+
+    def _guarded(
+        self,
+        check: Callable[[dict[str, Any], str, Kind | None], Document],
+        document: dict[str, Any],
+        key: str,
+        kind: Kind | None,
+    ) -> Document:
+        """Checks a document; an unforeseen failure of the check is told about this document only."""
+        try:
+            return check(document, key, kind)
+        except Exception as error:  # noqa: BLE001 - else one document that nobody thought of stops every job beside it
+            _log.exception("Checking s3://%s/%s failed", self.files.bucket, key)
+            code = Code.CATALOG_INVALID if kind in {"catalog", "collection"} else Code.ITEM_INVALID
+            detail = f"Checking it failed with {type(error).__name__}, which is a defect of the check: report it."
+            return Document(problems=[Problem(code, key, detail)])
 
     def _item(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
         if kind != "item":
@@ -332,22 +336,15 @@ class _Checks:
         )
         return Document(item=prepared)
 
-    def _collection(self, document: dict[str, Any], key: str) -> Document:
-        prepared, problems = prepare_collection(document, key, self.files)
-        return Document(links=self._links(document, key), collection=prepared, problems=problems)
-
-    def _catalog(self, document: dict[str, Any], key: str) -> Document:
-        links = self._links(document, key)
+    def _catalog(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
+        if kind == "collection":
+            prepared, problems = prepare_collection(document, key, self.files)
+            return Document(collection=prepared, problems=problems)
         try:
             errors = core_errors(migrate(document))
         except NotMigrated as error:
             errors = [str(error)]
-        # What is wrong with a catalog keeps nobody from following its links.
-        problems = [Problem(Code.CATALOG_INVALID, key, " ".join(errors))] if errors else []
-        return Document(links=links, problems=problems)
-
-    def _links(self, document: dict[str, Any], key: str) -> Sequence[Any]:
-        return follow(document, key, bucket=self.files.bucket, prefix=self.files.prefix)
+        return Document(problems=[Problem(Code.CATALOG_INVALID, key, " ".join(errors))] if errors else [])
 
 
 def _what_it_is(document: Mapping[str, Any], kind: Kind | None) -> str:
