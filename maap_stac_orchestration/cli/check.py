@@ -6,6 +6,7 @@ Here belongs how the check is called and printed. Not here: the check (`pipeline
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Rows of the table that people see; `--json` has all.
 _ROWS = 50
+
+#: Problems of one code that people see.
+_SHOWN = 5
 
 
 @click.command(short_help="Tell what would become of a job's output, before it is submitted.")
@@ -128,14 +132,24 @@ def _print(result: Preflight) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from maap_stac_orchestration.governance.decision import Outcome
     from maap_stac_orchestration.problems import Severity
 
-    console = Console(highlight=False, soft_wrap=True)
-    told = document(result)
-    job = told["job"]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # What is piped into a file or a log is not cut to the width of a terminal that is not there.
+        console.width = 200
+    prefix = result.place.prefix.key
+    # Keys are shown as seen from the job's own folder.
+    within_job = re.compile(re.escape(prefix) + r"(?=[^\s.,;])")
+
+    def say(text: str, *, style: str | None = None) -> None:
+        console.print(escape(within_job.sub("", text)), style=style, soft_wrap=True)
+
+    job = document(result)["job"]
     tag = f", tag {job['tag']}" if job["tag"] else ""
-    console.print(escape(f"Job of {job['username']}: {job['algorithm']} {job['version']}{tag}, {job['time']}"))
-    console.print(escape(f"  {job['prefix']}\n"))
+    say(f"{job['algorithm']} {job['version']}{tag}, run by {job['username']} at {job['time']}", style="bold")
+    console.print(escape(prefix), soft_wrap=True)
     if result.items:
         table = Table(box=box.SIMPLE_HEAD)
         for title in ("item", "goes to", "decision", "warnings"):
@@ -145,17 +159,23 @@ def _print(result: Preflight) -> None:
             table.add_row(*map(escape, row))
         console.print(table)
         if len(result.items) > _ROWS:
-            console.print(f"  and {len(result.items) - _ROWS} more items")
-    denied = [one for one in result.decisions.values() if one.outcome.value == "fallback"]
-    for decision in denied:
-        console.print(f"[yellow]{decision.code.value}[/yellow] {escape(decision.message)}")
-    for problem in result.problems:
-        colour = "red" if problem.severity is Severity.ERROR else "yellow"
-        console.print(f"[{colour}]{problem.severity} {problem.code}[/{colour}] {escape(problem.message)}")
-        console.print(f"    {escape(problem.fix)}")
+            say(f"  and {len(result.items) - _ROWS} more")
+    for decision in result.decisions.values():
+        if decision.outcome is Outcome.FALLBACK:
+            say(f"{decision.code.value}: {decision.message}", style="yellow")
+    for severity, colour in ((Severity.ERROR, "red"), (Severity.WARNING, "yellow")):
+        for code in dict.fromkeys(problem.code for problem in result.problems if problem.severity is severity):
+            alike = [problem for problem in result.problems if problem.code is code]
+            say(f"{severity} {code}, {_times(len(alike), 'time')}", style=colour)
+            for problem in alike[:_SHOWN]:
+                say(f"  {problem.message}")
+            if len(alike) > _SHOWN:
+                say(f"  and {len(alike) - _SHOWN} more; --json shows all")
+            say(f"  -> {alike[0].fix}")
     errors = sum(problem.severity is Severity.ERROR for problem in result.problems)
-    items = f"{len(result.items)} item{'' if len(result.items) == 1 else 's'} would be loaded"
-    if result.ok:
-        console.print(f"\n[green]Fine:[/green] {items}.")
-    else:
-        console.print(f"\n[red]{errors} error{'' if errors == 1 else 's'}:[/red] {items}.")
+    loaded = f"{_times(len(result.items), 'item')} would be loaded."
+    say(f"{'Fine' if result.ok else _times(errors, 'error')}: {loaded}", style="green" if result.ok else "red")
+
+
+def _times(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
