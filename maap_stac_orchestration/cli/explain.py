@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 _REQUIRED = ("username", "algorithm", "version")
 _OPTIONAL = ("tag", "collection", "registry")
 _KEYS = (*_REQUIRED, *_OPTIONAL, "existing")
-
-#: Which collections there are, as far as an id is concerned.
-Existing = Callable[[str | None], ExistingCollections]
 
 
 class CaseError(ValueError):
@@ -263,16 +260,25 @@ def _answer_cases(explainer: _Explainer, file: str) -> int:
         for note in explainer.registry(None).notes():
             click.echo(f"maap-stac: note: {note}", err=True)
     if file == "-":
-        return _answer_lines(explainer, sys.stdin.buffer)
+        return _answer_readers(explainer, sys.stdin.buffer)
     try:
         lines = Path(file).open("rb")  # noqa: SIM115 - the with statement below would also catch errors of writing
     except OSError as error:
         raise Told(f"The file of cases {file} cannot be read: {error.strerror}.") from None
     with lines:
+        return _answer_readers(explainer, lines)
+
+
+def _answer_readers(explainer: _Explainer, lines: BinaryIO) -> int:
+    try:
         return _answer_lines(explainer, lines)
+    except BrokenPipeError:
+        # Who reads has read enough (`| head`). Python would complain once more when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
-def _answer_lines(explainer: _Explainer, lines: BinaryIO | Iterable[bytes]) -> int:
+def _answer_lines(explainer: _Explainer, lines: BinaryIO) -> int:
     worst = 0
     out = sys.stdout.buffer
     # Who asks line by line through a pipe waits for each answer; who gives a file does not.

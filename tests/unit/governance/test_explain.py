@@ -291,6 +291,24 @@ def test_cases_come_from_a_file_too(registry: str, tmp_path: Path) -> None:
     assert [json.loads(line)["collection"] for line in done.stdout.splitlines()] == [f"maap-{n}" for n in range(1000)]
 
 
+def test_who_has_read_enough_may_stop_reading(registry: str, tmp_path: Path) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_bytes((orjson.dumps(case()) + b"\n") * 20_000)
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHED, "explain", "--cases", str(cases), "--registry", registry],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read().decode()
+        assert process.wait() == 0
+    assert "Traceback" not in told
+    assert "BrokenPipe" not in told
+
+
 def test_what_is_read_by_hand_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("MAAP_STAC_")]:
         monkeypatch.delenv(name)
