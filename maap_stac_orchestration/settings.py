@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from maap_stac_orchestration.governance.decision import OnDenied
+from maap_stac_orchestration.governance.default_collection import check_template
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -42,6 +43,11 @@ def _words(value: Any) -> Any:
     return value
 
 
+def _template(value: str) -> str:
+    check_template(value)
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -63,7 +69,7 @@ class Settings(BaseSettings):
     on_denied: OnDenied = Field(
         default=OnDenied.FALLBACK, description="What becomes of denied items where the registry does not say."
     )
-    default_collection_template: str = Field(
+    default_collection_template: Annotated[str, AfterValidator(_template)] = Field(
         default="{username}__{algorithm_name}__{algorithm_version}__{tag}",
         description="The id of default collections; a part whose value is empty is left out.",
     )

@@ -38,6 +38,8 @@ def test_without_any_variable_denied_items_fall_back_and_waiting_ends_after_15_m
         ("MAAP_STAC_WAIT_DEADLINE", "soon"),
         ("MAAP_STAC_WAIT_DEADLINE", "-5"),
         ("MAAP_STAC_FIRST_DAY", "yesterday"),
+        ("MAAP_STAC_DEFAULT_COLLECTION_TEMPLATE", "{algorithm_name}__{algorithm_version}"),
+        ("MAAP_STAC_DEFAULT_COLLECTION_TEMPLATE", "{username}__{surname}__x"),
         ("MAAP_STAC_MAX_ITEMS", "0"),
         ("MAAP_STAC_MAX_ITEMS", "many"),
     ],
