@@ -188,6 +188,8 @@ def _store_variables(endpoint: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
+        # Nobody shall look for credentials in the network.
+        "AWS_EC2_METADATA_DISABLED": "true",
         # GDAL has variables of its own.
         "AWS_S3_ENDPOINT": urlsplit(endpoint).netloc,
         "AWS_HTTPS": "NO",

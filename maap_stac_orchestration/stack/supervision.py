@@ -65,6 +65,11 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
         programs: what it is to run; nothing starts by itself, since the parts need each other in order.
         root: whether it will run as root, which supervisor otherwise warns of at each start.
     """
+
+    def path(where: Path) -> str:
+        # Relative, so that the home may be called anything: supervisor fills in some values twice, others once.
+        return str(where.relative_to(home.folder)) if where.is_relative_to(home.folder) else str(where)
+
     sections = [
         "; Written by `maap-stac up` at each start; changes here do not last.",
         "[supervisord]",
@@ -72,17 +77,16 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
         "silent = true",
         "strip_ansi = true",
         f"identifier = {_IDENTIFIER}",
-        f"directory = {_escaped(str(home.folder))}",
-        f"childlogdir = {_escaped(str(home.logs))}",
-        f"logfile = {_escaped(str(home.logs / 'supervisord.log'))}",
+        f"childlogdir = {path(home.logs)}",
+        f"logfile = {path(home.logs / 'supervisord.log')}",
         f"logfile_maxbytes = {_LOG_BYTES}",
         f"logfile_backups = {_LOG_BACKUPS}",
-        f"pidfile = {_escaped(str(home.run / 'supervisord.pid'))}",
+        f"pidfile = {path(home.run / 'supervisord.pid')}",
         "umask = 077",
         *(["user = root"] if root else []),
         "",
         "[unix_http_server]",
-        f"file = {_escaped(str(socket))}",
+        f"file = {path(socket)}",
         "chmod = 0700",
         "",
         "[rpcinterface:supervisor]",
@@ -96,7 +100,7 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
         sections += [
             "",
             f"[program:{program.name}]",
-            f"command = {_escaped(shlex.join(launch))}",
+            f"command = {_command(launch)}",
             "autostart = false",
             # Told to stop by a signal, it goes through them from the last to the first.
             f"priority = {priority}",
@@ -109,16 +113,18 @@ def configuration(home: Home, socket: Path, programs: Sequence[Program], *, root
             f"stopasgroup = {str(program.stop_group).lower()}",
             "killasgroup = true",
             "redirect_stderr = true",
-            f"stdout_logfile = {_escaped(str(home.logs / f'{program.name}.log'))}",
+            f"stdout_logfile = {path(home.logs / f'{program.name}.log')}",
             f"stdout_logfile_maxbytes = {_LOG_BYTES}",
             f"stdout_logfile_backups = {_LOG_BACKUPS}",
         ]
     return "\n".join(sections) + "\n"
 
 
-def _escaped(text: str) -> str:
-    # supervisor fills in %(…)s, and a semicolon behind a space begins a comment.
-    return text.replace("%", "%%")
+def _command(words: Sequence[str]) -> str:
+    # supervisor fills in %(…)s. To its reader a semicolon or a hash behind a space begins a comment, quoted or not:
+    # between the two, the quotes end and begin again.
+    quoted = shlex.join(words).replace("%", "%%")
+    return quoted.replace(" ;", " '';").replace(" #", " ''#")
 
 
 class Supervisor:
@@ -146,6 +152,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
+                # Its configuration names files from here.
                 cwd=self._home.folder,
                 # A Ctrl-C is for `maap-stac up`, which then stops the parts in order.
                 start_new_session=True,

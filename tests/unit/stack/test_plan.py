@@ -1,0 +1,101 @@
+"""Which parts a start runs itself, on which ports, and what its processes are told."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from maap_stac_orchestration.stack import plan
+from maap_stac_orchestration.stack.errors import StackError
+from maap_stac_orchestration.stack.home import Home
+from maap_stac_orchestration.stack.plan import Outside, choose_port_base, make_plan
+
+POSTGRES = {"PGHOST": "127.0.0.1", "PGPORT": "8600", "PGUSER": "u", "PGPASSWORD": "p/@", "PGDATABASE": "maap"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "own", "expected"),
+    [
+        ({}, {}, Outside(postgres=False, store=False)),
+        ({"PGUSER": "me", "AWS_REGION": "us-west-2"}, {}, Outside(postgres=False, store=False)),
+        ({"PGHOST": ""}, {}, Outside(postgres=False, store=False)),
+        ({"PGHOST": "db"}, {}, Outside(postgres=True, store=False)),
+        ({"PGSERVICE": "maap"}, {}, Outside(postgres=True, store=False)),
+        ({"AWS_ENDPOINT_URL": "http://x"}, {}, Outside(postgres=False, store=True)),
+        ({"MAAP_STAC_BUCKETS": "b"}, {}, Outside(postgres=False, store=True)),
+        # A shell in which the env of this home's own stack.json was exported.
+        ({"PGHOST": "127.0.0.1"}, {"PGHOST": "127.0.0.1"}, Outside(postgres=False, store=False)),
+        ({"PGHOST": "db"}, {"PGHOST": "127.0.0.1"}, Outside(postgres=True, store=False)),
+    ],
+)
+def test_what_the_environment_points_at_is_used(environment, own, expected):
+    assert Outside.of(environment, own) == expected
+
+
+@pytest.fixture
+def listening():
+    """A port base of which the port of Dagster is taken."""
+    with socket.socket() as taken:
+        while True:
+            taken.bind(("127.0.0.1", 0))
+            if 3000 < taken.getsockname()[1] < 65000:
+                break
+        taken.listen()
+        yield taken.getsockname()[1] - plan.OFFSETS["dagster"]
+
+
+ALL = Outside(postgres=False, store=False).own_ports
+
+
+def test_a_wanted_base_with_a_taken_port_is_refused(listening):
+    with pytest.raises(StackError, match=f"Port {listening + 2} of 127.0.0.1, which the dagster was to have, is taken"):
+        choose_port_base(listening, None, ALL)
+
+
+def test_a_remembered_base_with_a_taken_port_is_given_up(listening):
+    assert choose_port_base(None, listening, ALL) != listening
+
+
+def test_a_base_out_of_range_is_refused():
+    with pytest.raises(StackError, match="out of range"):
+        choose_port_base(65530, None, ALL)
+
+
+def test_ports_of_parts_that_others_run_do_not_matter():
+    assert "postgres" not in Outside(postgres=True, store=True).own_ports
+    assert "object-store" not in Outside(postgres=True, store=True).own_ports
+
+
+def test_clients_are_told_everything_and_foreign_credentials_stay_out(tmp_path: Path):
+    home = Home(tmp_path)
+    environment = {"AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "t", "MAAP_STAC_REGISTRY": "r.yaml", "PGOPTIONS": "-c x"}
+    made = make_plan(home, 8600, Outside(postgres=False, store=False), environment, postgres=POSTGRES)
+    assert made.database_url == "postgresql://u:p%2F%40@127.0.0.1:8600/maap"
+    assert made.client["MAAP_STAC_REGISTRY"] == "r.yaml"
+    assert made.client["DAGSTER_POSTGRES_URL"].endswith("/dagster")
+    given = made.environment(environment | {"NO_PROXY": "example.org"})
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "PGOPTIONS"} & set(given)
+    assert given["NO_PROXY"] == "example.org,127.0.0.1,localhost"
+    assert set(made.client.items()) <= set(given.items())
+    assert set(made.document()) == {
+        *("s3_endpoint", "bucket", "queue_url", "database_url", "dagster_url", "api_url", "tiler_url", "browser_url"),
+        "env",
+    }
+
+
+def test_an_outside_store_needs_a_bucket(tmp_path: Path):
+    with pytest.raises(StackError, match="MAAP_STAC_BUCKETS"):
+        make_plan(
+            Home(tmp_path), 8600, Outside(postgres=False, store=True), {"AWS_ENDPOINT_URL": "x"}, postgres=POSTGRES
+        )
+
+
+def test_an_outside_store_is_taken_as_it_is(tmp_path: Path):
+    environment = {"AWS_ENDPOINT_URL": "http://s3", "MAAP_STAC_BUCKETS": "one, two", "AWS_PROFILE": "work"}
+    made = make_plan(home := Home(tmp_path), 8600, Outside(postgres=False, store=True), environment, postgres=POSTGRES)
+    assert (made.bucket, made.queue_url, made.s3_endpoint) == ("one", None, "http://s3")
+    assert made.client["MAAP_STAC_BUCKETS"] == "one, two"
+    assert made.environment(environment)["AWS_PROFILE"] == "work"
+    assert made.client["MAAP_STAC_HOME"] == str(home.folder)
