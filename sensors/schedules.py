@@ -20,14 +20,14 @@ DAYS_BACK = 3
     description=f"Each night at 02:30 UTC: lists the last {DAYS_BACK} days again and ingests what events had missed.",
 )
 def reconcile_recent(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """One run for each of the last days."""
+    """One run for each of the last days. The key holds the night too, or Dagster would run a day only once, ever."""
     today = (context.scheduled_execution_time or datetime.now(UTC)).astimezone(UTC).date()
     return [
         dg.RunRequest(
-            run_key=None,
-            partition_key=(today - timedelta(days=back)).isoformat(),
+            run_key=f"{day} in the night of {today}",
+            partition_key=day.isoformat(),
             run_config={"ops": {"dps_catalogs": {"config": {"list_first": True}}}},
             tags={"maap/source": "reconcile", "dagster/priority": "-5"},
         )
-        for back in range(1, DAYS_BACK + 1)
+        for day in (today - timedelta(days=back) for back in range(1, DAYS_BACK + 1))
     ]

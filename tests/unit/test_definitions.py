@@ -1,0 +1,122 @@
+"""The code location loads anywhere, and what it holds keeps the names that the outside depends on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from assets.checks import _CHECKS
+from maap_stac_orchestration.definitions import build_defs, defs
+from maap_stac_orchestration.problems import Code
+
+#: What takes long to import, or what only a run needs.
+HEAVY = ("rasterio", "pystac", "pypgstac", "psycopg", "obstore", "shapely", "numpy", "pandas", "fastapi", "dagster_aws")
+
+_LOAD = f"""
+import sys
+import maap_stac_orchestration.definitions
+print(",".join(name for name in {HEAVY!r} if name in sys.modules))
+"""
+
+
+def load(**environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return subprocess.run(
+        [sys.executable, "-c", _LOAD], env=kept | environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_loading_needs_no_environment_and_imports_nothing_heavy() -> None:
+    loaded = load()
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.strip() == ""
+
+
+def test_a_wrong_setting_is_told_when_the_code_is_loaded() -> None:
+    loaded = load(MAAP_STAC_FIRST_DAY="yesterday")
+    assert loaded.returncode != 0
+    assert "MAAP_STAC_FIRST_DAY is 'yesterday', which cannot be used" in loaded.stderr
+
+
+def test_the_location_is_valid() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_names_of_the_contract() -> None:
+    repository = defs.get_repository_def()
+    assert {key.to_user_string() for key in repository.assets_defs_by_key} == {
+        "dps_catalogs",
+        "governance_decisions",
+        "pgstac_items",
+        "stac_collections",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "new_catalogs",
+        "collections_changed",
+        "ingest_failed",
+    }
+    assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent"}
+    checks = {(key.asset_key.to_user_string(), key.name) for key in repository.asset_checks_defs_by_key}
+    assert checks == {
+        ("dps_catalogs", "catalogs_readable"),
+        ("dps_catalogs", "items_valid"),
+        ("dps_catalogs", "assets_present"),
+        ("governance_decisions", "no_denials"),
+        ("pgstac_items", "all_loaded"),
+    }
+
+
+def test_the_job_has_the_three_stages_their_checks_and_daily_partitions_up_to_today() -> None:
+    job = defs.resolve_job_def("ingest")
+    assert {node.name for node in job.graph.nodes} == {
+        "dps_catalogs",
+        "governance_decisions",
+        "pgstac_items",
+        "day_checks",
+    }
+    assert job.partitions_def is not None
+    from datetime import UTC, datetime
+
+    keys = job.partitions_def.get_partition_keys()
+    assert keys[0] == "2020-01-01"
+    assert keys[-1] == datetime.now(UTC).date().isoformat()
+
+
+def test_every_code_makes_one_check_red_or_is_named_here() -> None:
+    covered = [code for check in _CHECKS for code in check.codes or ()]
+    assert len(covered) == len(set(covered))
+    # A refused load makes its job end partial or rejected, which all_loaded tells; the other is only a note.
+    assert set(Code) - set(covered) == {Code.LOAD_REJECTED, Code.SCHEMA_UNAVAILABLE}
+
+
+def test_resources_can_be_put_in_the_place_of_others() -> None:
+    assert build_defs(resource_overrides={"queue": 7}).resources is not None
+    assert build_defs(resource_overrides={"queue": 7}).resources["queue"] == 7  # type: ignore[index]
+
+
+def test_the_schedule_lists_the_last_days_first() -> None:
+    from datetime import UTC, datetime
+
+    from sensors.schedules import reconcile_recent
+
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 3, 2, 2, 30, tzinfo=UTC), repository_def=defs.get_repository_def()
+    )
+    requests = reconcile_recent.evaluate_tick(context).run_requests
+    assert requests is not None
+    assert [request.partition_key for request in requests] == ["2026-03-01", "2026-02-28", "2026-02-27"]
+    job = defs.resolve_job_def("ingest")
+    for request in requests:
+        assert dg.validate_run_config(job, request.run_config)["ops"]["dps_catalogs"]["config"] == {"list_first": True}
+
+
+@pytest.mark.parametrize("first", ["2019-05-06", "2024-01-01"])
+def test_an_earlier_first_day_makes_earlier_partitions_and_a_later_one_takes_none_away(first: str) -> None:
+    from maap_stac_orchestration.discovery.days import first_day
+    from maap_stac_orchestration.settings import Settings
+
+    assert first_day(Settings(first_day=first)).isoformat() == min(first, "2020-01-01")  # type: ignore[arg-type]
