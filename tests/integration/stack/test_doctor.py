@@ -1,0 +1,112 @@
+"""The doctor finds what is wrong with an environment, says what to do, and finds nothing where all is well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maap_stac_orchestration.stack import doctor
+from maap_stac_orchestration.stack.events import wire
+from maap_stac_orchestration.stack.home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.create()
+    # Not the usual ports, on which a stack may well run beside the tests.
+    made.remember(port_base=47110)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith(("MAAP_STAC_", "DAGSTER_"))]:
+        monkeypatch.delenv(name)
+
+
+def codes(home: Home) -> dict[str, doctor.Finding]:
+    return {finding.code: finding for finding in doctor.examine(home, None)}
+
+
+@pytest.fixture
+def queue_url(object_store, monkeypatch) -> str:
+    """A bucket and a queue as they should be, with the settings that name them."""
+    wired = wire(object_store.client("s3"), object_store.client("sns"), object_store.client("sqs"), object_store.bucket)
+    monkeypatch.setenv("MAAP_STAC_BUCKETS", object_store.bucket)
+    monkeypatch.setenv("MAAP_STAC_QUEUE_URL", wired.queue_url)
+    return wired.queue_url
+
+
+def test_nothing_is_found_where_all_is_well(home, database_env, queue_url):
+    assert codes(home) == {}
+
+
+def test_a_database_that_does_not_answer_is_named(home, monkeypatch):
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    monkeypatch.setenv("PGPORT", "1")
+    finding = codes(home)["database_unreachable"]
+    assert "port 1" in finding.message
+    assert "PGPORT" in finding.fix
+
+
+def test_a_database_without_schemas_is_to_be_migrated(home, empty_database, monkeypatch):
+    from psycopg.conninfo import conninfo_to_dict
+
+    for name, value in conninfo_to_dict(empty_database).items():
+        monkeypatch.setenv({"dbname": "PGDATABASE"}.get(name, f"PG{name.upper()}"), str(value))
+    found = codes(home)
+    assert set(found) == {"pgstac_behind", "ledger_behind"}
+    assert all("maap-stac migrate" in finding.fix for finding in found.values())
+
+
+def test_too_many_collections_for_the_locks_are_told_before_searches_fail(
+    home, database_env, connection, monkeypatch, queue_url
+):
+    connection.execute("SELECT pgstac.create_collection(%s::jsonb)", ('{"id": "one", "type": "Collection"}',))
+    connection.commit()
+    assert codes(home) == {}
+    (room,) = connection.execute(
+        "SELECT current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
+    ).fetchone()
+    monkeypatch.setattr(doctor, "LOCKS_PER_COLLECTION", room * 0.6)
+    assert codes(home)["locks_run_out"].severity is doctor.Severity.WARNING
+    monkeypatch.setattr(doctor, "LOCKS_PER_COLLECTION", room * 0.95)
+    assert codes(home)["locks_run_out"].severity is doctor.Severity.ERROR
+
+
+def test_a_bucket_and_a_queue_that_are_not_there_are_named(home, database_env, queue_url, monkeypatch):
+    monkeypatch.setenv("MAAP_STAC_BUCKETS", "nowhere")
+    monkeypatch.setenv("MAAP_STAC_QUEUE_URL", queue_url + "-not")
+    found = codes(home)
+    assert set(found) == {"bucket_unreachable", "queue_unreachable"}
+    assert "nowhere" in found["bucket_unreachable"].message
+
+
+def test_dead_letters_are_told(home, database_env, queue_url, object_store):
+    object_store.client("sqs").send_message(QueueUrl=f"{queue_url}-dead-letter", MessageBody="junk")
+    finding = codes(home)["dead_letters"]
+    assert finding.severity is doctor.Severity.WARNING
+    assert finding.message.startswith("1 messages")
+
+
+def test_a_wrong_setting_is_a_sentence(home, database_env, queue_url, monkeypatch):
+    monkeypatch.setenv("MAAP_STAC_WAIT_DEADLINE", "soon")
+    finding = codes(home)["settings_wrong"]
+    assert finding.object == "MAAP_STAC_WAIT_DEADLINE"
+    assert "soon" in finding.message
+
+
+def test_a_registry_that_does_not_load_is_told(home, database_env, queue_url, monkeypatch, tmp_path):
+    broken = tmp_path / "registry.yaml"
+    broken.write_text("grants: 7\n")
+    monkeypatch.setenv("MAAP_STAC_REGISTRY", str(broken))
+    assert codes(home)["registry_broken"].object == str(broken)
+
+
+def test_a_full_disk_is_told(home, database_env, queue_url, monkeypatch):
+    monkeypatch.setattr(doctor, "_LITTLE_SPACE", 2**62)
+    assert codes(home)["disk_full"].severity is doctor.Severity.WARNING
