@@ -82,7 +82,7 @@ def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
         ingested = ingest_batch(conn, store, batch, settings, in_force.registry)
         outcomes += ingested.outcomes
         collections |= set(ingested.collections)
-    refresh_collections(conn, tuple(sorted(collections)))
+    refresh_collections(conn, sorted(collections))
     held = [f"s3://{bucket}/{prefix}" for bucket, prefix in claimed.held]
     jobs = [_job(outcome) for outcome in outcomes]
     return {

@@ -19,8 +19,13 @@ from maap_stac_orchestration.pgstac.description import NewCollection, collection
 from maap_stac_orchestration.pgstac.extent import bbox_stretches, extent, rfc3339
 
 
-class CollectionNameTaken(Exception):
-    """Between decision and creation somebody made a collection whose id differs in upper and lower case only."""
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What became of collections that were to be created, where they were not there already."""
+
+    created: tuple[NewCollection, ...]
+    #: Id -> the existing one that differs from it in upper and lower case only, and for which it was not created.
+    taken: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +102,29 @@ def existing_ids(connection: Connection, ids: Iterable[str]) -> list[str]:
     return sorted(row[0] for row in connection.execute(_IDS_LIKE, (wanted,)))
 
 
-def create_missing(connection: Connection, wanted: Sequence[NewCollection]) -> list[NewCollection]:
-    """Creates those collections that are not there yet; gives the ones that it created.
+def create_missing(connection: Connection, wanted: Sequence[NewCollection]) -> Creation:
+    """Creates those collections that are not there yet.
 
     For a short transaction of its own, which the caller opens and commits: creating is done by one session at a time.
     What exists is never touched.
-
-    Raises:
-        CollectionNameTaken: an id differs from an existing one in case only.
     """
     missing = {new.id: new for new in wanted}
     for id in existing_ids(connection, missing):
         missing.pop(id, None)
     if not missing:
-        return []
+        return Creation((), {})
     connection.execute(_LOCK_CREATION)
-    for id in existing_ids(connection, missing):
-        if missing.pop(id, None) is None:
-            taken = next(one for one in missing if one.lower() == id.lower())
-            raise CollectionNameTaken(
-                f"The collection {taken} cannot be created, because there is {id} since a moment ago. "
-                "The jobs are decided anew when they are tried again."
-            )
+    there = {id.lower(): id for id in existing_ids(connection, missing)}
     now = _database_time(connection)
     created = []
-    for new in sorted(missing.values(), key=lambda one: one.id):
-        if connection.execute(_INSERT, (Jsonb(collection_document(new, now)),)).fetchone():
+    taken = {}
+    for id, new in sorted(missing.items()):
+        other = there.setdefault(id.lower(), id)
+        if other != id:
+            taken[id] = other
+        elif connection.execute(_INSERT, (Jsonb(collection_document(new, now)),)).fetchone():
             created.append(new)
-    return created
+    return Creation(tuple(created), taken)
 
 
 def extent_of(documents: Collection[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Here belongs the order of the stages and what becomes of the lease when one of t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import claims
+from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.pgstac.collections import Refreshed, refresh_collection
 from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, JobOutcome
@@ -78,9 +80,20 @@ def ingest_batch(
     return Ingested(tuple(decided), tuple(outcomes))
 
 
-def refresh_collections(conn: Connection, collections: tuple[str, ...]) -> list[Refreshed]:
-    """The upkeep that Dagster's `stac_collections` does, one collection after another."""
-    return [refresh_collection(conn, collection) for collection in collections]
+def refresh_collections(conn: Connection, collections: Iterable[str]) -> list[Refreshed]:
+    """Upkeep: makes the extents of collections what their items are, one after another, and commits each.
+
+    The ledger notes which changes are covered. What is written while the upkeep looks is not counted as covered.
+    """
+    done = []
+    for collection in collections:
+        before = known_collections.find(conn, [collection]).get(collection)
+        conn.commit()
+        done.append(refresh_collection(conn, collection))
+        if before is not None and before.changed_at is not None:
+            known_collections.refreshed(conn, collection, before.changed_at)
+        conn.commit()
+    return done
 
 
 def _give_back(conn: Connection, batch: Batch, error: Exception) -> None:

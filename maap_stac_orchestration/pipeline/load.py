@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -36,7 +36,7 @@ from maap_stac_orchestration.ledger import items as known_items
 from maap_stac_orchestration.ledger import outcomes
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
-from maap_stac_orchestration.pgstac.collections import CollectionNameTaken, create_missing, existing_ids, extent_of
+from maap_stac_orchestration.pgstac.collections import create_missing, existing_ids, extent_of
 from maap_stac_orchestration.pgstac.description import NewCollection
 from maap_stac_orchestration.pgstac.items import (
     CollectionMissing,
@@ -84,6 +84,10 @@ _ITEM_REFUSED = frozenset(
 )
 
 
+class CollectionNameTaken(Exception):
+    """Between decision and loading somebody made a collection whose id differs in upper and lower case only."""
+
+
 def load_jobs(
     decided: Sequence[DecidedJob],
     batch: Batch,
@@ -121,7 +125,7 @@ def load_jobs(
             lease = stack.enter_context(held(batch, settings, lambda: connect(conninfo)))
         conn.commit()
         plans = [_plan(index, one, batch.run_id) for index, one in enumerate(decided)]
-        _create_collections(plans, conn, settings, lease)
+        _refuse_taken(plans, _create_collections(plans, conn, settings, lease))
         for group in _groups(plans):
             for plan, outcome in _load_group(group, batch, conn, lease):
                 ended[plan.index] = outcome
@@ -224,27 +228,45 @@ def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
     yield from groups.values()
 
 
-def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Settings, lease: Lease) -> None:
-    """Creates the collections that are missing, and brings all partitions to the times of what is about to come."""
-    by_collection: dict[str, list[_Candidate]] = defaultdict(list)
-    for plan in plans:
-        for candidate in plan.candidates:
-            by_collection[candidate.collection].append(candidate)
+def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Settings, lease: Lease) -> dict[str, str]:
+    """Creates the collections that are missing, and brings all partitions to the times of what is about to come.
+
+    Returns:
+        Id -> why there cannot be such a collection.
+    """
+    by_collection = _by_collection(plans)
     if not by_collection:
-        return
+        return {}
     lease.check()
-    missing = set(by_collection) - set(existing_ids(conn, by_collection))
+    there = {id.lower(): id for id in existing_ids(conn, by_collection)}
     conn.commit()
-    wanted = [_new_collection(id, by_collection[id], settings) for id in sorted(missing)]
-    claims = {id: min(by_collection[id], key=lambda one: one.order).plan.decided.read.claim for id in missing}
-    if wanted:
+    missing = {id: by_collection[id] for id in sorted(by_collection) if there.get(id.lower()) != id}
+    taken: dict[str, str] = {}
+    for id in missing:
+        if other := there.get(id.lower()):
+            # No decision checks default collections for that, since nobody chose their ids.
+            if any(_decision(candidate).outcome is Outcome.ACCEPT for candidate in missing[id]):
+                raise CollectionNameTaken(_made_meanwhile(id, other))
+            taken[id] = f"The existing one is {other}."
+    if missing:
         with conn.transaction():
-            for new in create_missing(conn, wanted):
+            for id in [id for id in missing if id not in taken]:
+                first = _first(missing[id])
                 try:
-                    known_collections.register(conn, new.id, owner=new.username, job_id=claims[new.id].job_id)
+                    with conn.transaction():
+                        known_collections.register(
+                            conn, id, owner=first.username, job_id=first.plan.decided.read.claim.job_id
+                        )
                 except known_collections.CollectionIdTaken as error:
-                    raise CollectionNameTaken(str(error)) from error
+                    taken[id] = str(error)
+            creation = create_missing(
+                conn, [_new_collection(id, missing[id], settings) for id in missing if id not in taken]
+            )
+            for id, other in creation.taken.items():
+                raise CollectionNameTaken(_made_meanwhile(id, other))
     for collection, candidates in sorted(by_collection.items()):
+        if collection in taken:
+            continue
         lease.check()
 
         def prepare(collection: str = collection, candidates: list[_Candidate] = candidates) -> None:
@@ -253,11 +275,43 @@ def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Sett
                 prepare_partition(conn, collection, [candidate.item.document for candidate in candidates])
 
         _persistently(prepare, f"preparing the collection {collection}")
+    return taken
+
+
+def _made_meanwhile(collection: str, other: str) -> str:
+    return (
+        f"The collection {collection} cannot be created, because there is {other} since a moment ago. "
+        "The jobs are decided anew when they are tried again."
+    )
+
+
+def _refuse_taken(plans: Sequence[_Plan], taken: Mapping[str, str]) -> None:
+    """Items whose collection there cannot be go nowhere: an administrator has to look at it, and the job says so."""
+    for plan in plans:
+        kept = [candidate for candidate in plan.candidates if candidate.collection not in taken]
+        if len(kept) == len(plan.candidates):
+            continue
+        plan.denied += [candidate.item for candidate in plan.candidates if candidate.collection in taken]
+        names = sorted({candidate.collection for candidate in plan.candidates if candidate.collection in taken})
+        plan.denials += [Problem(Code.NAME_CONFLICT, name, taken[name]) for name in names]
+        plan.candidates = kept
+
+
+def _by_collection(plans: Sequence[_Plan]) -> dict[str, list[_Candidate]]:
+    found: dict[str, list[_Candidate]] = defaultdict(list)
+    for plan in plans:
+        for candidate in plan.candidates:
+            found[candidate.collection].append(candidate)
+    return found
+
+
+def _first(candidates: Sequence[_Candidate]) -> _Candidate:
+    return min(candidates, key=lambda one: one.order)
 
 
 def _new_collection(id: str, candidates: Sequence[_Candidate], settings: Settings) -> NewCollection:
     """What a new collection is like: by the job that comes first, whose user is its owner."""
-    first = min(candidates, key=lambda one: one.order)
+    first = _first(candidates)
     decision = _decision(first)
     job = first.plan.job
     assert job is not None
@@ -307,10 +361,7 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, lease: Lease
 
 def _write_group(group: list[_Plan], batch: Batch, conn: Connection) -> list[FinishedJob]:
     """Writes the items of a group and says how its jobs ended; nothing is committed."""
-    by_collection: dict[str, list[_Candidate]] = defaultdict(list)
-    for plan in group:
-        for candidate in plan.candidates:
-            by_collection[candidate.collection].append(candidate)
+    by_collection = _by_collection(group)
     lock_writers(conn, by_collection)
     settled = _Settled()
     for collection in sorted(by_collection):

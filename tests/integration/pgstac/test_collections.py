@@ -10,7 +10,6 @@ import pystac
 import pytest
 
 from maap_stac_orchestration.pgstac.collections import (
-    CollectionNameTaken,
     create_missing,
     existing_ids,
     extent_of,
@@ -37,7 +36,7 @@ def found_by(connection: Connection, search: str) -> list[str]:
 
 
 def test_a_missing_collection_is_created_and_valid(connection: Connection) -> None:
-    assert [new.id for new in create_missing(connection, [new_collection(DEFAULT)])] == [DEFAULT]
+    assert [new.id for new in create_missing(connection, [new_collection(DEFAULT)]).created] == [DEFAULT]
     created = document(connection, DEFAULT)
     collection = pystac.Collection.from_dict(created)
     collection.validate()
@@ -113,14 +112,17 @@ def test_the_registrys_words_are_used(connection: Connection) -> None:
 def test_what_exists_is_never_overwritten(connection: Connection) -> None:
     create_missing(connection, [new_collection("things")])
     before = document(connection, "things")
-    assert create_missing(connection, [new_collection("things", username="somebody-else")]) == []
+    assert create_missing(connection, [new_collection("things", username="somebody-else")]).created == ()
     assert document(connection, "things") == before
 
 
 def test_an_id_that_differs_in_case_only_is_not_created(connection: Connection) -> None:
     create_missing(connection, [new_collection("Ana__flood")])
-    with pytest.raises(CollectionNameTaken, match="Ana__flood"):
-        create_missing(connection, [new_collection("ana__flood")])
+    creation = create_missing(
+        connection, [new_collection("ana__flood"), new_collection("B__c"), new_collection("b__C")]
+    )
+    assert creation.taken == {"ana__flood": "Ana__flood", "b__C": "B__c"}
+    assert [new.id for new in creation.created] == ["B__c"]
     assert existing_ids(connection, ["ANA__FLOOD", "nothing"]) == ["Ana__flood"]
 
 
@@ -135,7 +137,7 @@ def test_two_runs_that_create_the_same_collection_do_not_collide(database: str) 
             with psycopg.connect(database) as own:
                 start.wait(30)
                 for number in range(10):
-                    created.extend(new.id for new in create_missing(own, [new_collection(f"c-{number}")]))
+                    created.extend(new.id for new in create_missing(own, [new_collection(f"c-{number}")]).created)
                     own.commit()
         except BaseException as error:
             errors.append(error)

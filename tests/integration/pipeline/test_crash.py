@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from maap_stac_orchestration.ledger.records import Batch
 from maap_stac_orchestration.pgstac.items import lock_writers
+from maap_stac_orchestration.pipeline.batch import DecidedJob
+from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.stack.postgres import PostgresServer
 from tests.conftest import _database
-from tests.integration.pipeline.batches import dump, record
+from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, dump, record
 from tests.integration.pipeline.loading import APPLICATION, run, scene
 
 ROOT = Path(__file__).parents[3]
@@ -52,7 +56,7 @@ WAITS_FOR_LOCK = "SELECT 1 FROM pg_stat_activity WHERE application_name = %(appl
 IS_GONE = "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = %(application)s)"
 
 CREATION = "SELECT pg_advisory_xact_lock(hashtextextended('maap-stac collection creation', 0))"
-LOCK_JOBS = "SELECT 1 FROM ledger.job WHERE tag = %s FOR UPDATE"
+LOCK_JOBS = "SELECT 1 FROM ledger.job WHERE tag = %s FOR NO KEY UPDATE"
 
 #: Name of a moment -> what the test holds so that the process stops there.
 MOMENTS = {
@@ -138,3 +142,32 @@ def test_processes_that_load_into_the_same_collections_at_once_lose_nothing(
     assert ends == [
         (job["prefix"], job["state"], job["refused"], job["loaded"] + job["unchanged"]) for job in undisturbed["jobs"]
     ]
+
+
+def test_an_older_job_that_comes_while_a_newer_one_is_being_written_does_not_overwrite_it(database: str) -> None:
+    older, newer = (
+        Written([document("a", title=name)], minute=minute) for minute, name in enumerate(("older", "newer"))
+    )
+    threads = []
+    with psycopg.connect(database) as conn, psycopg.connect(database) as blocker:
+        for job, waits_for in ((newer, "<> 'advisory'"), (older, "= 'advisory'")):
+            record(conn, [job])
+            batch = claim(conn)
+            ready = decided(conn, [newer, older], batch)
+            # The newer one stops with its item written and not committed, and the older one behind it.
+            blocker.execute("SELECT 1 FROM ledger.job WHERE prefix = %s FOR NO KEY UPDATE", (job.prefix,))
+            threads.append(threading.Thread(target=load_on_its_own, args=(database, ready, batch)))
+            threads[-1].start()
+            wait_for(database, f"{WAITS_FOR_LOCK} AND wait_event {waits_for}")
+        blocker.commit()
+        for thread in threads:
+            thread.join(60)
+        row = conn.execute("SELECT pgstac.get_item('a') #>> '{properties,title}'").fetchone()
+        assert row == ("newer",)
+        rows = conn.execute("SELECT result FROM ledger.job_item ORDER BY job_id").fetchall()
+        assert rows == [("loaded",), ("older",)]
+
+
+def load_on_its_own(database: str, ready: list[DecidedJob], batch: Batch) -> None:
+    with psycopg.connect(database, application_name=APPLICATION) as conn:
+        load_jobs(ready, batch, conn, SETTINGS, START)

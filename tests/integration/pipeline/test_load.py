@@ -338,3 +338,26 @@ def test_a_job_that_another_run_took_is_left_to_it(connection: Connection) -> No
 def test_an_id_that_no_database_can_keep_is_denied_like_any_other(connection: Connection) -> None:
     outcome = one(connection, Written([document("a")], requests={"a": "a\0b"}))
     assert (outcome.state, codes(outcome)) == (State.LOADED, [Code.INVALID_NAME])
+
+
+def test_a_default_collection_whose_id_is_taken_but_for_case_refuses_its_items_only(connection: Connection) -> None:
+    one(connection, Written([document("a")], username="Ana"))
+    connection.execute("DELETE FROM ledger.default_collection")
+    connection.commit()
+    conflicting, other = Written([document("b")], username="ana"), Written([document("c")], minute=1)
+    outcomes = ingest(connection, [conflicting, other])
+    assert (outcomes[conflicting.prefix].state, codes(outcomes[conflicting.prefix])) == (
+        State.REJECTED,
+        [Code.NAME_CONFLICT],
+    )
+    assert "Ana__mosaic__v1__demo" in outcomes[conflicting.prefix].problems[0].message
+    assert outcomes[other.prefix].state == State.LOADED
+
+
+def test_a_name_that_the_ledger_remembers_in_another_case_stays_taken(connection: Connection) -> None:
+    connection.execute("INSERT INTO ledger.collection (id) VALUES ('Shared')")
+    connection.commit()
+    outcome = one(connection, Written([document("a"), document("b")], requests={"a": "shared"}), SHARED)
+    assert (outcome.state, outcome.counts) == (State.PARTIAL, ItemCounts(loaded=1, refused=1))
+    assert codes(outcome) == [Code.NAME_CONFLICT]
+    assert connection.execute("SELECT id FROM pgstac.collections").fetchall() == [(DEFAULT,)]
