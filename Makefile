@@ -30,8 +30,8 @@ check: setup ## The quick checks: format, lint, types, import contracts, Dagster
 	$(VENV)/ruff format --check --quiet .
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy
-	$(VENV)/lint-imports --no-cache > /dev/null || $(VENV)/lint-imports --no-cache
-	$(VENV)/python -m maap_stac_orchestration.definitions
+	@said=$$($(VENV)/lint-imports --no-cache) || { echo "$$said"; exit 1; }
+	$(VENV)/python -W ignore -c "import dagster, maap_stac_orchestration.definitions as d; dagster.Definitions.validate_loadable(d.defs)"
 
 format: setup ## Format the code and mend what the linter can.
 	$(VENV)/ruff check --fix --quiet .
