@@ -33,6 +33,8 @@ def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
 
     from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
     from maap_stac_orchestration.pgstac.borrowed import PgstacMissing
+    from maap_stac_orchestration.pipeline.lease import LeaseLost
+    from maap_stac_orchestration.pipeline.load import CollectionNameTaken
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
     from maap_stac_orchestration.pipeline.request import NotAnAddress
     from maap_stac_orchestration.store.objects import StoreUnavailable
@@ -42,8 +44,12 @@ def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
             document = _ingest(conn, uris)
     except (DatabaseUnavailable, StoreUnavailable, NotAnAddress, RegistryUnavailable, PgstacMissing) as error:
         raise Told(str(error)) from None
+    except (LeaseLost, CollectionNameTaken) as error:
+        raise Told(f"{error} Try again.") from None
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         raise Told("The database has no ledger yet. Run `maap-stac migrate`.") from None
+    except psycopg.OperationalError as error:
+        raise Told(f"The database failed: {' '.join(str(error).split())} Try again; nothing is lost.") from error
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:

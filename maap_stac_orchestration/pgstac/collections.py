@@ -184,8 +184,8 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
 
 
 def _storable(text: str) -> bool:
-    """Whether a text column can hold it; NUL and halves of characters, which it cannot, are not printable."""
-    return text.isprintable()
+    """Whether a text column can hold it: no NUL, no half of a character. What it cannot hold is not there either."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _database_time(connection: Connection) -> str:
