@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
+from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, unwritable
+from maap_stac_orchestration.catalog.hrefs import locate
 from maap_stac_orchestration.catalog.job_files import JobFiles
-from maap_stac_orchestration.problems import Problem
+from maap_stac_orchestration.catalog.schema import core_errors
+from maap_stac_orchestration.problems import Code, Problem
 
 
 def prepare_collection(
@@ -15,6 +20,31 @@ def prepare_collection(
     """Checks a Collection and makes it ready to use: at STAC 1.1.0, without structural links, asset hrefs absolute.
 
     Returns:
-        The document, or None where it cannot be used, and the problems (`catalog_invalid`).
+        The document, or None where it cannot be used, and the problems (`catalog_invalid`, and those of its assets).
     """
-    raise NotImplementedError
+    if kind_of(document) != "collection":
+        return None, (Problem(Code.CATALOG_INVALID, key, "It is not a STAC Collection."),)
+    unwritten = unwritable(document)
+    if unwritten is not None:
+        return None, (Problem(Code.CATALOG_INVALID, key, unwritten),)
+    try:
+        collection = migrate(document)
+    except NotMigrated as error:
+        return None, (Problem(Code.CATALOG_INVALID, key, str(error)),)
+    errors = core_errors(collection)
+    if errors:
+        return None, (Problem(Code.CATALOG_INVALID, key, " ".join(errors)),)
+    cleaned = Cleaned()
+    # No further bucket is asked for: what describes a collection is served to everybody.
+    lead = partial(
+        locate,
+        key=key,
+        files=files,
+        username=files.prefix.partition("/")[0],
+        readable_buckets=(),
+        job_buckets=(),
+    )
+    collection["links"] = clean_links(collection["links"], lead, cleaned)
+    if "assets" in collection:
+        collection["assets"] = clean_assets(collection["assets"], key, files, lead, cleaned)
+    return collection, tuple(cleaned.problems)

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
+from maap_stac_orchestration.catalog.datetimes import read_times
+from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, unwritable
+from maap_stac_orchestration.catalog.geometry import geometry_faults
+from maap_stac_orchestration.catalog.hrefs import locate
+from maap_stac_orchestration.catalog.identifiers import id_fault
 from maap_stac_orchestration.catalog.job_files import JobFiles
-from maap_stac_orchestration.catalog.schema import ExtensionSchemas
-from maap_stac_orchestration.problems import Problem
+from maap_stac_orchestration.catalog.schema import ExtensionSchemas, core_errors
+from maap_stac_orchestration.problems import Code, Problem
 
 __all__ = ["JobFiles", "PreparedItem", "prepare_item"]
+
+
+#: Stands in for a geometry while the core schema is checked: `geometry` looks at the real one, faster and closer.
+_SOME_GEOMETRY = {"type": "Point", "coordinates": [0.0, 0.0]}
+_SOME_TIME = "2000-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +64,87 @@ def prepare_item(
         job_buckets: the buckets that hold DPS outputs; in them only the user's own keys and `shared/` are allowed.
         schemas: extension schemas; None checks no extensions.
     """
-    raise NotImplementedError
+    requested = document.get("collection")
+    if kind_of(document) != "item":
+        return _refused(None, Problem(Code.ITEM_INVALID, key, "Its type is not Feature, so it is not a STAC Item."))
+    fault = id_fault(document.get("id"))
+    if fault is not None:
+        shown = ascii(document.get("id"))[:200]
+        return _refused(requested, Problem(Code.ITEM_ID_UNSAFE, shown, f"The item is {key}, and of its id: {fault}."))
+    about = document["id"]
+    unwritten = unwritable(document)
+    if unwritten is not None:
+        return _refused(requested, Problem(Code.ITEM_INVALID, about, unwritten))
+    if requested is not None and not isinstance(requested, str):
+        return _refused(None, Problem(Code.ITEM_INVALID, about, "Its collection is not a text."))
+    try:
+        item = migrate(document)
+    except NotMigrated as error:
+        return _refused(requested, Problem(Code.ITEM_INVALID, about, str(error)))
+    properties = item.get("properties")
+    if not isinstance(properties, Mapping):
+        return _refused(requested, Problem(Code.ITEM_INVALID, about, "Its properties are not an object."))
+
+    times = read_times(properties)
+    item["properties"] = properties = {**properties, **times.mended}
+    faults = geometry_faults(item.get("geometry"), item.get("bbox"))
+    problems = []
+    if times.faults:
+        problems.append(Problem(Code.DATETIME_INVALID, about, _sentence(times.faults)))
+    if faults:
+        problems.append(Problem(Code.GEOMETRY_INVALID, about, _sentence(faults)))
+    checked = {**item, "geometry": _SOME_GEOMETRY}
+    if times.faults:
+        checked["properties"] = {
+            **properties,
+            "datetime": _SOME_TIME,
+            **dict.fromkeys(_RANGE & set(properties), _SOME_TIME),
+        }
+    if faults and "bbox" in item:
+        checked["bbox"] = [0.0, 0.0, 0.0, 0.0]
+    errors = core_errors(checked)
+    if errors:
+        problems.append(Problem(Code.ITEM_INVALID, about, " ".join(errors)))
+    if problems:
+        return _refused(requested, *problems)
+
+    cleaned = Cleaned()
+    lead = partial(
+        locate,
+        key=key,
+        files=files,
+        username=username,
+        readable_buckets=readable_buckets,
+        job_buckets=job_buckets,
+    )
+    item["assets"] = clean_assets(item["assets"], about, files, lead, cleaned)
+    item["links"] = clean_links(item["links"], lead, cleaned)
+    item.pop("collection", None)
+    if schemas is not None:
+        # The document as it was checked against the core, since an extension may ask for a link or an asset.
+        cleaned.problems += _extension_problems(checked, about, schemas)
+    mended = [f"The {field} of the item {about} was written as {text}." for field, text in times.mended.items()]
+    return PreparedItem(item, requested or None, tuple(cleaned.problems), (*mended, *cleaned.repairs))
+
+
+_RANGE = {"start_datetime", "end_datetime"}
+
+
+def _extension_problems(document: Mapping[str, Any], about: str, schemas: ExtensionSchemas) -> list[Problem]:
+    problems = []
+    for found in schemas.check(document):
+        if found.unavailable is not None:
+            detail = f"Of {found.uri}: {found.unavailable}."
+            problems.append(Problem(Code.SCHEMA_UNAVAILABLE, about, detail))
+        else:
+            problems.append(Problem(Code.SCHEMA_INVALID, about, f"By {found.uri}: {' '.join(found.errors)}"))
+    return problems
+
+
+def _refused(requested: Any, *problems: Problem) -> PreparedItem:
+    return PreparedItem(None, requested if isinstance(requested, str) and requested else None, problems)
+
+
+def _sentence(clauses: Collection[str]) -> str:
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."

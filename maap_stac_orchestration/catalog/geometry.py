@@ -1,0 +1,182 @@
+"""Geometries and bounding boxes that pgstac can index, search and describe.
+
+Here belongs what a geometry must be like. Not here: how extents are made of many of them (`pgstac.extent`).
+
+What is refused is what was seen to break or poison pgstac 0.10.0: an unclosed ring or a nested collection is taken and
+then fails every search that meets it, an empty one is never found, coordinates outside the world end up in the
+published extent, points of different dimensions cannot be written at all. A ring that crosses itself is found where it
+is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+
+#: Geometry type -> how deeply its positions are nested.
+_DEPTHS = {
+    "Point": 0,
+    "MultiPoint": 1,
+    "LineString": 1,
+    "MultiLineString": 2,
+    "Polygon": 2,
+    "MultiPolygon": 3,
+}
+#: Where a geometry crosses the antimeridian without being cut there, it looks wider than half the world.
+_WIDE = 180.0
+
+
+def geometry_faults(geometry: Any, bbox: Any) -> list[str]:
+    """What is wrong with an item's geometry and bbox, as clauses; empty where nothing is.
+
+    A missing bbox is the core schema's affair. A bbox that only disagrees with the geometry is let through: pgstac does
+    not look at it.
+    """
+    if geometry is None:
+        return ["the geometry is null, and pgstac keeps no item without one"]
+    fault = _geometry_fault(geometry)
+    if fault is None:
+        fault = _validity_fault(geometry, bbox)
+    faults = [] if fault is None else [fault]
+    if bbox is not None:
+        box_fault = _bbox_fault(bbox)
+        if box_fault is not None:
+            faults.append(box_fault)
+    return faults
+
+
+def _geometry_fault(geometry: Any) -> str | None:
+    """What is wrong with the structure and the numbers."""
+    if not isinstance(geometry, Mapping):
+        return "the geometry is not an object"
+    kind = geometry.get("type")
+    if kind == "GeometryCollection":
+        members = geometry.get("geometries")
+        if not isinstance(members, Sequence) or isinstance(members, str) or not members:
+            return "the GeometryCollection has no geometries"
+        if any(isinstance(member, Mapping) and member.get("type") == kind for member in members):
+            return "a GeometryCollection stands inside a GeometryCollection, which PostGIS cannot give back"
+        dimensions: set[int] = set()
+        for member in members:
+            fault = _simple_fault(member, dimensions)
+            if fault is not None:
+                return fault
+        return None
+    return _simple_fault(geometry, set())
+
+
+def _simple_fault(geometry: Any, dimensions: set[int]) -> str | None:
+    if not isinstance(geometry, Mapping):
+        return "a geometry is not an object"
+    kind = geometry.get("type")
+    depth = _DEPTHS.get(kind) if isinstance(kind, str) else None
+    if depth is None:
+        return f"{kind!r} is no type of geometry"
+    if "coordinates" not in geometry:
+        return f"the {kind} has no coordinates"
+    fault = _coordinates_fault(geometry["coordinates"], depth, dimensions)
+    if fault is not None:
+        return f"the {kind} {fault}"
+    coordinates = geometry["coordinates"]
+    if kind == "LineString":
+        return _line_fault(coordinates)
+    if kind == "MultiLineString":
+        return next((fault for line in coordinates if (fault := _line_fault(line))), None)
+    if kind == "Polygon":
+        return _rings_fault(coordinates)
+    if kind == "MultiPolygon":
+        return next((fault for rings in coordinates if (fault := _rings_fault(rings))), None)
+    return None
+
+
+def _coordinates_fault(coordinates: Any, depth: int, dimensions: set[int]) -> str | None:
+    if not isinstance(coordinates, list | tuple):
+        return "has coordinates that are not an array"
+    if not coordinates:
+        return "is empty, or a part of it is"
+    if depth:
+        for part in coordinates:
+            fault = _coordinates_fault(part, depth - 1, dimensions)
+            if fault is not None:
+                return fault
+        return None
+    dimensions.add(len(coordinates))
+    if not 2 <= len(coordinates) <= 3:
+        return f"has a position of {len(coordinates)} numbers; two or three are allowed"
+    if len(dimensions) > 1:
+        return "has positions with height and others without"
+    for number in coordinates:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            return f"has {_shown(number)} where a number is wanted"
+    longitude, latitude = coordinates[0], coordinates[1]
+    if not -180 <= longitude <= 180:
+        return f"has the longitude {_shown(longitude)}, which is outside -180 to 180"
+    if not -90 <= latitude <= 90:
+        return f"has the latitude {_shown(latitude)}, which is outside -90 to 90"
+    return None
+
+
+def _line_fault(line: Sequence[Any]) -> str | None:
+    return "a line has fewer than two positions" if len(line) < 2 else None
+
+
+def _rings_fault(rings: Sequence[Sequence[Any]]) -> str | None:
+    for ring in rings:
+        if ring[0] != ring[-1]:
+            return "a ring is not closed: its last position is not its first"
+        if len(ring) < 4:
+            return "a ring has fewer than four positions"
+    return None
+
+
+def _validity_fault(geometry: Mapping[str, Any], bbox: Any) -> str | None:
+    """What GEOS has against it."""
+    try:
+        drawn = shape(geometry)
+        if not shapely.is_valid(drawn):
+            reason = shapely.is_valid_reason(drawn).replace("[", " at ").rstrip("]").lower()
+            return f"the geometry is not valid: {reason}"
+    except (ShapelyError, ValueError, TypeError) as error:
+        return f"the geometry cannot be drawn: {error}"
+    crosses = (
+        isinstance(bbox, list | tuple)
+        and len(bbox) in (4, 6)
+        and all(isinstance(side, int | float) for side in bbox)
+        and bbox[0] > bbox[len(bbox) // 2]
+    )
+    if crosses:
+        for part in shapely.get_parts(drawn):
+            west, _, east, _ = part.bounds
+            if east - west > _WIDE:
+                return (
+                    "the bbox crosses the antimeridian and the geometry is not cut there, so it spans the rest of the "
+                    "world"
+                )
+    return None
+
+
+def _bbox_fault(bbox: Any) -> str | None:
+    if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
+        return "the bbox is not an array of four or six numbers"
+    for number in bbox:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            return f"the bbox has {_shown(number)} where a number is wanted"
+    half = len(bbox) // 2
+    west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+        return f"the bbox {_shown(list(bbox))} leaves the world"
+    if south > north:
+        return f"the bbox {_shown(list(bbox))} has its south above its north"
+    if half == 3 and bbox[2] > bbox[5]:
+        return f"the bbox {_shown(list(bbox))} has its bottom above its top"
+    return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"

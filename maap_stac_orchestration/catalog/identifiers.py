@@ -1,0 +1,36 @@
+"""Item ids that can stand in an address.
+
+Here belongs what an id may look like. Not here: collection ids, whose grammar is governance's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Longer ids do not fit the addresses and indexes that they end up in.
+MAX_LENGTH = 255
+
+# Each of these ends, escapes or splits the path segment that an id is in the API's addresses: `/` gives 404 whichever
+# way it is encoded, and proxies disagree about an encoded `%` or backslash.
+_BREAKING = "/\\?#%"
+
+
+def id_fault(value: Any) -> str | None:
+    """Why a value cannot be the id of an item, as a clause; None where it can."""
+    if not isinstance(value, str):
+        return "it is not a text"
+    if not value:
+        return "it is empty"
+    if len(value) > MAX_LENGTH:
+        return f"it has {len(value)} characters, and {MAX_LENGTH} are allowed"
+    if value in (".", ".."):
+        return "it means a folder in an address"
+    found = next((character for character in value if character in _BREAKING), None)
+    if found is not None:
+        return f"it contains {found}"
+    if value != value.strip():
+        return "it begins or ends with a space"
+    unprintable = next((character for character in value if not character.isprintable()), None)
+    if unprintable is not None:
+        return f"it contains the character U+{ord(unprintable):04X}, which cannot be printed"
+    return None
