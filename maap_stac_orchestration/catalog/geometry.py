@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import shapely
+from shapely.errors import GEOSException  # type: ignore[attr-defined]  # where its own documentation has it
 from shapely.geometry import shape
 
 #: Geometry type -> how deeply its positions are nested.
@@ -140,7 +141,7 @@ def _validity_fault(geometry: Mapping[str, Any], bbox: Any) -> str | None:
         if not shapely.is_valid(drawn):
             reason = shapely.is_valid_reason(drawn).replace("[", " at ").rstrip("]").lower()
             return f"the geometry is not valid: {reason}"
-    except (shapely.GEOSException, ValueError, TypeError) as error:
+    except (GEOSException, ValueError, TypeError) as error:
         return f"the geometry cannot be drawn: {error}"
     crosses = (
         isinstance(bbox, list | tuple)
