@@ -20,6 +20,7 @@ from maap_stac_orchestration.ledger.discovery import record
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, SeenCatalog, State
 from maap_stac_orchestration.problems import Code, Problem
+from tests.integration.api.conftest import Api
 
 DAY = datetime(2026, 3, 4, tzinfo=UTC)
 #: Today's layout, and an older one with a slash and a space in the tag.
@@ -29,10 +30,15 @@ DISCOVERED = "bob/dps_output/fire/v2/a b/c/2026/03/05/05/06/07/000003/"
 RUN = "11111111-2222-3333-4444-555555555555"
 
 
-@pytest.fixture
-def jobs(database) -> None:
+@pytest.fixture(scope="module")
+def api(shared_api: Api) -> Api:
+    return shared_api
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _jobs(shared_database: str) -> None:
     """One loaded job, one rejected, one that nobody took on yet."""
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(shared_database) as connection:
         seen = [
             SeenCatalog("maap-ops-workspace", prefix + "catalog.json", "etag", 10, DAY, None, "event")
             for prefix in (LOADED, REJECTED, DISCOVERED)
@@ -88,7 +94,7 @@ def prefixes(answer: requests.Response) -> list[str]:
     return [job["prefix"] for job in answer.json()["jobs"]]
 
 
-def test_jobs_are_listed_newest_first(api, jobs):
+def test_jobs_are_listed_newest_first(api):
     assert prefixes(api.get("/jobs")) == [DISCOVERED, REJECTED, LOADED]
 
 
@@ -107,11 +113,11 @@ def test_jobs_are_listed_newest_first(api, jobs):
         ({"username": "nobody"}, []),
     ],
 )
-def test_every_parameter_narrows_the_list(api, jobs, parameters, expected):
+def test_every_parameter_narrows_the_list(api, parameters, expected):
     assert prefixes(api.get("/jobs", **parameters)) == expected
 
 
-def test_pages_lead_to_one_another(api, jobs):
+def test_pages_lead_to_one_another(api):
     seen, url = [], f"{api.url}/jobs?limit=1&version=v2"
     while url:
         answer = requests.get(url, timeout=10)
@@ -148,7 +154,7 @@ def test_what_is_not_known_or_not_valid_is_a_problem_document_that_names_it(api,
 
 
 @pytest.mark.parametrize("spelled", [quote(LOADED, safe=""), quote(LOADED), quote(LOADED.rstrip("/"), safe="")])
-def test_a_job_is_found_by_its_prefix_however_its_slashes_are_written(api, jobs, spelled):
+def test_a_job_is_found_by_its_prefix_however_its_slashes_are_written(api, spelled):
     answer = api.get(f"/jobs/{spelled}")
     assert answer.status_code == 200, answer.text
     JobDetailModel.model_validate_json(answer.content)
@@ -160,7 +166,7 @@ def test_a_job_is_found_by_its_prefix_however_its_slashes_are_written(api, jobs,
     assert {"rel": "run", "href": f"http://dagster.test/runs/{RUN}", "type": "text/html"} in job["links"]
 
 
-def test_a_rejected_job_says_why_and_what_to_do(api, jobs):
+def test_a_rejected_job_says_why_and_what_to_do(api):
     job = api.get(f"/jobs/{quote(REJECTED, safe='')}").json()
     assert (job["username"], job["tag"]) == ("bob", "a b/c")
     (problem,) = job["problems"]
@@ -169,19 +175,19 @@ def test_a_rejected_job_says_why_and_what_to_do(api, jobs):
     assert problem["fix"]
 
 
-def test_the_self_link_of_a_job_leads_to_it(api, jobs):
+def test_the_self_link_of_a_job_leads_to_it(api):
     job = api.get(f"/jobs/{quote(REJECTED, safe='')}").json()
     (href,) = (link["href"] for link in job["links"] if link["rel"] == "self")
     assert requests.get(href, timeout=10).json()["prefix"] == REJECTED
 
 
-def test_a_job_that_is_not_known_is_a_problem_document(api, jobs):
+def test_a_job_that_is_not_known_is_a_problem_document(api):
     answer = api.get("/jobs/nobody%2Fdps_output%2F")
     assert answer.status_code == 404
     assert "nobody/dps_output/" in answer.json()["detail"]
 
 
-def test_a_summary_counts_states_per_group(api, jobs):
+def test_a_summary_counts_states_per_group(api):
     answer = api.get("/jobs/summary", by="username,version", since="2026-03-04T00:00:00Z")
     assert answer.status_code == 200, answer.text
     SummaryModel.model_validate_json(answer.content)
@@ -191,7 +197,7 @@ def test_a_summary_counts_states_per_group(api, jobs):
     assert groups["bob"]["version"] == "v2"
 
 
-def test_the_command_line_gives_the_same_documents(api, jobs):
+def test_the_command_line_gives_the_same_documents(api):
     listed = CliRunner().invoke(jobs_command, ["--json", "--username", "bob"], catch_exceptions=False)
     assert json.loads(listed.stdout)["jobs"] == api.get("/jobs", username="bob").json()["jobs"]
     shown = CliRunner().invoke(show_command, ["--json", LOADED], catch_exceptions=False)
@@ -200,7 +206,7 @@ def test_the_command_line_gives_the_same_documents(api, jobs):
         assert json.loads(shown.stdout)[key] == there[key]
 
 
-def test_the_tables_on_the_command_line_hold_what_matters(database_env, jobs):
+def test_the_tables_on_the_command_line_hold_what_matters():
     listed = CliRunner(env={"COLUMNS": "160"}).invoke(jobs_command, [], catch_exceptions=False)
     for text in (LOADED, REJECTED, "rejected", "item_invalid"):
         assert text in listed.stdout
@@ -212,7 +218,7 @@ def test_the_tables_on_the_command_line_hold_what_matters(database_env, jobs):
         assert text in shown.stdout
 
 
-def test_a_job_of_another_bucket_is_not_shown(database_env, jobs):
+def test_a_job_of_another_bucket_is_not_shown():
     from maap_stac_orchestration.cli.errors import Told
 
     with pytest.raises(Told, match="has come to notice"):

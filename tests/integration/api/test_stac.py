@@ -15,12 +15,18 @@ from pystac_client import Client
 
 from maap_stac_orchestration.demo import outputs
 from maap_stac_orchestration.demo.jobs import demo_jobs
+from tests.integration.api.conftest import Api
 
 COLLECTION = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
 
 
-@pytest.fixture
-def mosaics(database) -> list[str]:
+@pytest.fixture(scope="module")
+def api(shared_api: Api) -> Api:
+    return shared_api
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mosaics(shared_database: str) -> list[str]:
     """Two collections, one of them with the demo's items of June and July; gives the items' ids."""
     jobs = [job for job in demo_jobs() if job.month in (6, 7)]
     items = []
@@ -28,7 +34,7 @@ def mosaics(database) -> list[str]:
         files = outputs.output_files(job, datetime(2026, 1, 1, tzinfo=UTC), size=16)
         item = json.loads(next(file.data for file in files if file.name.startswith(job.item_id)))
         items.append({**deepcopy(item), "collection": COLLECTION, "links": []})
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(shared_database) as connection:
         for identifier in (COLLECTION, "jsmith--flood-catalog-2025"):
             collection = {
                 "type": "Collection",
@@ -45,7 +51,7 @@ def mosaics(database) -> list[str]:
 
 
 @pytest.fixture
-def client(api, mosaics) -> Client:
+def client(api) -> Client:
     return Client.open(api.url)
 
 
@@ -100,7 +106,7 @@ def test_the_conformance_classes_of_every_extension_are_told(client):
     assert not any("transaction" in one for one in conformance)
 
 
-def test_the_landing_page_says_what_this_is(api, mosaics):
+def test_the_landing_page_says_what_this_is(api):
     landing = api.get("/").json()
     assert (landing["id"], landing["title"]) == ("maap-stac", "MAAP STAC")
 
@@ -115,15 +121,15 @@ def test_the_landing_page_says_what_this_is(api, mosaics):
         ("POST", f"/collections/{COLLECTION}/bulk_items"),
     ],
 )
-def test_nothing_can_be_written(api, mosaics, method, path):
+def test_nothing_can_be_written(api, method, path):
     answer = requests.request(method, api.url + path, json={}, timeout=10)
     assert answer.status_code in (404, 405)
     assert api.get(f"/collections/{COLLECTION}").status_code == 200
 
 
-def test_not_even_where_the_environment_asks_for_it(database_env, object_store, start_api, monkeypatch):
+def test_not_even_where_the_environment_asks_for_it(start_api, monkeypatch):
     monkeypatch.setenv("ENABLE_TRANSACTIONS_EXTENSIONS", "true")
-    api = start_api(buckets=(object_store.bucket,))
+    api = start_api()
     assert requests.post(f"{api.url}/collections", json={}, timeout=10).status_code == 405
 
 
@@ -138,7 +144,7 @@ def test_not_even_where_the_environment_asks_for_it(database_env, object_store, 
         ("/search?bbox=1,2", 400),
     ],
 )
-def test_an_error_is_a_problem_document_that_stac_clients_read_too(api, mosaics, path, status):
+def test_an_error_is_a_problem_document_that_stac_clients_read_too(api, path, status):
     answer = requests.get(api.url + path, timeout=10)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -170,7 +176,7 @@ def test_long_answers_are_compressed(api):
     assert json.loads(gzip.decompress(answer.raw.read()))["info"]["title"] == "MAAP STAC"
 
 
-def test_links_lead_to_the_address_that_a_proxy_names(api, mosaics):
+def test_links_lead_to_the_address_that_a_proxy_names(api):
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "stac.example"}
     landing = requests.get(api.url, headers=headers, timeout=10).json()
     assert all(link["href"].startswith("https://stac.example") for link in landing["links"] if link["rel"] == "self")
