@@ -57,6 +57,18 @@ class Location:
         job = self.defs.resolve_job_def("ingest")
         return job.execute_in_process(partition_key=day, instance=self.instance, raise_on_error=raises, **arguments)
 
+    def again_from_failure(self, run_id: str, day: str) -> bool:
+        """Runs the failed steps of a run again, as "Re-execute from failure" in the UI does."""
+        options = dg.ReexecutionOptions.from_failure(run_id, self.instance)
+        _locations.append(self)
+        try:
+            job = dg.build_reconstructable_job(__name__, "present_job", (len(_locations), id(self)))
+            tags = {"dagster/partition": day}
+            with dg.execute_job(job, self.instance, reexecution_options=options, tags=tags) as result:
+                return result.success
+        finally:
+            _locations.pop()
+
     def tick(self, name: str, cursor: str | None = None) -> Any:
         """Evaluates a sensor once, as the daemon does."""
         defs = self.defs
@@ -75,6 +87,12 @@ class Location:
         with self.connect() as conn:
             return dict(conn.execute("SELECT prefix, state FROM ledger.job").fetchall())
 
+    def record_version(self, key: str, etag: str) -> None:
+        """Makes another version of a catalog known."""
+        with self.connect() as conn:
+            record(conn, [SeenCatalog(self.store.bucket, key, etag, 2, datetime.now(UTC), None, "event")])
+            conn.commit()
+
     def record(self, *keys: str, priority: int = 0) -> None:
         """Makes catalogs known."""
         now = datetime.now(UTC)
@@ -89,6 +107,15 @@ class Location:
         """Ids of the items in pgstac."""
         with psycopg.connect(self.database) as conn:
             return [row[0] for row in conn.execute("SELECT id FROM pgstac.items ORDER BY id")]
+
+
+#: Dagster re-executes only what it can find by name again: the location that a test is using.
+_locations: list[Location] = []
+
+
+def present_job(*_: object) -> dg.JobDefinition:
+    """The job `ingest` of the location in use; the arguments keep Dagster from taking one that it remembers."""
+    return _locations[-1].defs.resolve_job_def("ingest")
 
 
 @pytest.fixture

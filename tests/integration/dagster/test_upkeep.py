@@ -1,0 +1,83 @@
+"""Collections that changed become partitions and get their upkeep, several by one run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from maap_stac_orchestration.ledger import collections as known
+from sensors import collections_changed as module
+from tests.integration.dagster.conftest import Location
+
+
+@pytest.fixture
+def no_debounce(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits half a minute in a test."""
+    monkeypatch.setattr(module, "_QUIET", timedelta(0))
+
+
+def change(location: Location, *collections: str) -> None:
+    with location.connect() as conn:
+        known.changed(conn, collections)
+        conn.commit()
+
+
+def partitions(location: Location) -> list[str]:
+    return list(location.instance.get_dynamic_partitions("stac_collections"))
+
+
+def tick(location: Location) -> list[tuple[str, str]]:
+    """Evaluates the sensor, adds partitions as the daemon does, gives the ranges that were asked for."""
+    result = location.tick("collections_changed")
+    for request in result.dynamic_partitions_requests or []:
+        location.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    return [(one.tags[module.RANGE_START], one.tags[module.RANGE_END]) for one in result.run_requests]
+
+
+@pytest.mark.usefixtures("no_debounce")
+def test_a_new_collection_becomes_a_partition_and_then_gets_its_upkeep(location: Location) -> None:
+    change(location, "b", "a")
+    assert tick(location) == []
+    assert partitions(location) == ["a", "b"]
+    assert tick(location) == [("a", "b")]
+
+
+def test_a_collection_that_is_being_written_to_is_left_alone(location: Location) -> None:
+    location.instance.add_dynamic_partitions("stac_collections", ["a"])
+    change(location, "a")
+    assert tick(location) == []
+
+
+@pytest.mark.usefixtures("no_debounce")
+def test_no_second_run_of_upkeep_is_asked_for(location: Location) -> None:
+    location.instance.add_dynamic_partitions("stac_collections", ["a"])
+    change(location, "a")
+    location.instance.create_run_for_job(location.defs.resolve_job_def("upkeep"), status=dg.DagsterRunStatus.STARTED)
+    assert tick(location) == []
+
+
+@pytest.mark.usefixtures("no_debounce")
+def test_one_run_looks_after_a_range_of_collections(location: Location) -> None:
+    change(location, "a", "b", "c")
+    tick(location)
+    ((first, last),) = tick(location)
+    job = location.defs.resolve_job_def("upkeep")
+    result = job.execute_in_process(
+        instance=location.instance, tags={module.RANGE_START: first, module.RANGE_END: last}
+    )
+    assert result.success
+    events = result.asset_materializations_for_node("stac_collections")
+    assert sorted(event.partition or "" for event in events) == ["a", "b", "c"]
+    assert tick(location) == []
+    with location.connect() as conn:
+        assert known.to_refresh(conn) == []
+
+
+def test_the_upkeep_of_a_collection_reports_its_items(location: Location) -> None:
+    location.instance.add_dynamic_partitions("stac_collections", ["a"])
+    job = location.defs.resolve_job_def("upkeep")
+    result = job.execute_in_process(instance=location.instance, partition_key="a")
+    (event,) = result.asset_materializations_for_node("stac_collections")
+    assert event.metadata["items"].value == 0
