@@ -12,7 +12,12 @@ from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from maap_stac_orchestration.pipeline.batch import JobOutcome
+
+#: Problems of one code and job that the table is followed by.
+SHOWN = 3
 
 
 @click.command(
@@ -117,6 +122,18 @@ def _job(outcome: JobOutcome) -> dict[str, Any]:
     }
 
 
+def _problem_lines(problems: list[dict[str, Any]]) -> Iterator[str]:
+    """The problems of one job, a few of each code: a job may lack thousands of assets."""
+    by_code: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        by_code.setdefault(problem["code"], []).append(problem)
+    for code, some in by_code.items():
+        for problem in some[:SHOWN]:
+            yield f"{problem['severity']} {code}: {problem['message']} {problem['fix']}"
+        if len(some) > SHOWN:
+            yield f"{some[0]['severity']} {code}: {len(some) - SHOWN} more; --json prints all."
+
+
 def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -135,8 +152,9 @@ def _show(document: dict[str, Any]) -> None:
         )
     if document["jobs"]:
         console.print(table)
-    for problem in [*document["problems"], *(problem for job in document["jobs"] for problem in job["problems"])]:
+    for problems in (document["problems"], *(job["problems"] for job in document["jobs"])):
         # No markup: messages hold what jobs wrote.
-        console.print(f"{problem['severity']} {problem['code']}: {problem['message']} {problem['fix']}", markup=False)
+        for line in _problem_lines(problems):
+            console.print(line, markup=False)
     for held in document["held"]:
         console.print(f"Another run is ingesting {held} at this moment; see `maap-stac jobs`.", markup=False)

@@ -127,7 +127,11 @@ def _described(plain: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 
 
 def _keywords(new: NewCollection) -> list[str]:
-    words = [new.username, new.algorithm, new.version, new.tag or ""] if new.default else [new.username, new.algorithm]
+    """The names that people search by. The database's parser takes what has a slash in it for a path and finds only
+    the whole, so the parts of such a tag stand for themselves too."""
+    words = [new.username, new.algorithm]
+    if new.default:
+        words += [new.version, new.tag or "", *(new.tag or "").split("/")]
     return _joined([word for word in words if word], ["MAAP", "DPS"])
 
 

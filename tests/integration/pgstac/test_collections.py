@@ -60,6 +60,12 @@ def test_free_text_search_finds_a_default_collection(connection: Connection, wor
     assert found_by(connection, f'{{"q": ["{words}"]}}') == [DEFAULT]
 
 
+@pytest.mark.parametrize("words", ["AGB_H30_2020", "full_run", "AGB_H30_2020/full_run", "aliz237"])
+def test_free_text_search_finds_a_tag_with_a_slash_by_its_parts(connection: Connection, words: str) -> None:
+    create_missing(connection, [new_collection(DEFAULT, username="aliz237", tag="AGB_H30_2020/full_run")])
+    assert found_by(connection, f'{{"q": ["{words}"]}}') == [DEFAULT]
+
+
 def test_free_text_search_finds_a_collection_in_its_jobs_own_words_by_the_user_too(connection: Connection) -> None:
     own = {
         "type": "Collection",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+import pystac
 import pytest
 from click.testing import CliRunner, Result
 
 from maap_stac_orchestration.cli.ingest import command
-from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
 from maap_stac_orchestration.pipeline.registry import current_registry
 from maap_stac_orchestration.store.objects import Fetched, ObjectInfo, StoreUnavailable
-from maap_stac_orchestration.store.s3 import S3Objects
 from tests.conftest import MotoStore
 from tests.integration.pipeline.batches import SETTINGS, Written, claim, document, dump, record
 from tests.shared import sample_bucket
@@ -147,16 +145,38 @@ def test_jobs_are_given_back_when_the_infrastructure_fails(connection: Connectio
 def test_every_job_of_the_sample_bucket_comes_to_an_end(object_store: MotoStore, tables: Connection) -> None:
     object_store.put_folder(sample_bucket())
     _, told = run(f"s3://{object_store.bucket}/", env=NOW_OR_NEVER)
-    found = {job["prefix"].split("/")[2]: job for job in told["jobs"]}
-    print(json.dumps(told, indent=1))
-    assert Counter(job["state"] for job in told["jobs"]).keys() <= {str(State.LOADED), str(State.PARTIAL)}
-    assert set(found) == {
-        "run_boreal_biomass_map",
-        "sentinel2-stac_12",
-        "sentinel2-dateline",
-        "building-labels",
-        "area-imagery",
+    found = {"/".join(job["prefix"].split("/")[2:-8]): job for job in told["jobs"]}
+    ends = {name: (job["state"], job["items"]) for name, job in found.items()}
+    assert ends == {
+        "run_boreal_biomass_map/v3.1.0/AGB_H30_2020/full_run": ("loaded", counts(loaded=1, fallback=1)),
+        "run_boreal_biomass_map/v3.1.0/Ht_H30_2020/full_run": ("loaded", counts(loaded=1, fallback=1)),
+        "area-imagery/v0.2/test-20251103": ("loaded", counts(loaded=8, fallback=8)),
+        "building-labels/main/mic-check": ("loaded", counts(loaded=62, fallback=62)),
+        "sentinel2-stac_12/0.7.0": ("loaded", counts(loaded=2, fallback=2)),
+        "sentinel2-dateline/1.0/dateline": ("partial", counts(loaded=8, refused=1)),
     }
+    assert told["ok"] is False
+    errors = {
+        (name, problem["code"])
+        for name, job in found.items()
+        for problem in job["problems"]
+        if problem["severity"] == "error"
+    }
+    assert errors == {
+        ("run_boreal_biomass_map/v3.1.0/AGB_H30_2020/full_run", "invalid_name"),
+        ("run_boreal_biomass_map/v3.1.0/Ht_H30_2020/full_run", "invalid_name"),
+        ("area-imagery/v0.2/test-20251103", "user_not_authorized"),
+        ("building-labels/main/mic-check", "user_not_authorized"),
+        ("sentinel2-stac_12/0.7.0", "user_not_authorized"),
+        ("sentinel2-dateline/1.0/dateline", "item_duplicate"),
+    }
+    for (collection,) in tables.execute("SELECT content FROM pgstac.collections").fetchall():
+        pystac.Collection.from_dict(collection).validate()
+        assert refresh_collections(tables, [collection["id"]])[0].changed is False
+
+
+def counts(loaded: int = 0, unchanged: int = 0, fallback: int = 0, refused: int = 0) -> dict[str, int]:
+    return {"loaded": loaded, "unchanged": unchanged, "fallback": fallback, "refused": refused}
 
 
 def test_a_search_across_the_antimeridian_finds_the_sample_items(object_store: MotoStore, tables: Connection) -> None:
@@ -172,11 +192,3 @@ def test_a_search_across_the_antimeridian_finds_the_sample_items(object_store: M
     row = tables.execute("SELECT pgstac.search(%s::jsonb)", (json.dumps({"intersects": crossing}),)).fetchone()
     assert row is not None
     assert row[0]["features"]
-
-
-def test_refreshing_is_part_of_it(connection: Connection) -> None:
-    assert refresh_collections(connection, ()) == []
-
-
-def test_the_store_is_asked_through_the_environment(object_store: MotoStore) -> None:
-    assert S3Objects.from_environment().endpoint == object_store.endpoint
