@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pystac_client import Client
 
 _PAUSE = 0.5
-#: The provenance property with the address of the output prefix: an item of an earlier run of the same job has another.
+#: The provenance property with the output prefix: an item of an earlier run of the same job has another.
 _JOB_PREFIX = "maap:job_prefix"
 
 
@@ -79,7 +79,7 @@ def searchable(client: Client, collection: str, submitted: Collection[Submitted]
     try:
         for item in search.items_as_dicts():
             one = by_item.get(item["id"])
-            if one is not None and item["properties"].get(_JOB_PREFIX, "").endswith(f"/{one.prefix}"):
+            if one is not None and item["properties"].get(_JOB_PREFIX) == one.prefix:
                 found.add(one)
     except (APIError, OSError) as error:
         raise ApiUnavailable(f"The search for the jobs' items failed: {error}") from error

@@ -62,4 +62,4 @@ def test_the_item_of_a_demo_job_names_its_images_in_the_bucket_and_its_job(clien
     }
     assert item["properties"]["maap:username"] == "henrydevseed"
     assert item["properties"]["maap:tag"] == "demo"
-    assert item["properties"]["maap:job_prefix"] == f"s3://{client.stack['bucket']}/{job['prefix']}"
+    assert item["properties"]["maap:job_prefix"] == job["prefix"]
