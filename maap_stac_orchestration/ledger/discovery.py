@@ -6,14 +6,250 @@ Here belongs what makes a job known and due. Not here: how catalogs are found (`
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
+from maap_stac_orchestration.dps.job import OutputPrefix
+from maap_stac_orchestration.dps.output_prefix import find_output_prefix
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import Recorded, SeenCatalog
+
+#: Rows that are written at once; large enough that the round trips do not count.
+CHUNK = 5_000
+
+#: Seconds after which a job is due of which only nested catalogs are known: the root usually follows.
+NESTED_DELAY = 10
+
+#: Sources that say what lies in the bucket now, whatever the dates say: a multipart upload bears the date of its
+#: beginning. An event or an inventory may be late.
+_SAYING_NOW = ("listing", "request")
+
+#: Serialises those who record, so that no two of them wait for each other's jobs ("record" in ASCII).
+_RECORDING = "SELECT pg_advisory_xact_lock(125779836232292)"
+
+# Most of what a listing sees is known already. A known version counts again when it came back: another version followed
+# it, and this sighting is later than that. Versions are compared by whole seconds, because listings give no more.
+_NEWS = """
+SELECT seen.number - 1 AS number, same.id IS NOT NULL AS returned
+FROM unnest(
+    %(bucket)s::text[], %(key)s::text[], %(etag)s::text[], %(last_modified)s::timestamptz[]
+) WITH ORDINALITY AS seen (bucket, key, etag, last_modified, number)
+LEFT JOIN ledger.catalog AS same USING (bucket, key, etag)
+LEFT JOIN LATERAL (
+    SELECT max(catalog.last_modified) AS last_modified
+    FROM ledger.catalog
+    WHERE catalog.bucket = seen.bucket AND catalog.key = seen.key AND catalog.etag <> seen.etag
+) AS other ON same.id IS NOT NULL
+WHERE same.id IS NULL
+   OR (
+        other.last_modified >= same.last_modified
+        AND date_trunc('second', seen.last_modified) > date_trunc('second', other.last_modified)
+   )
+ORDER BY seen.number
+"""
+
+_NEW_JOBS = """
+INSERT INTO ledger.job (
+    bucket, prefix, day, job_time, username, algorithm, version, tag, priority, due_at, catalog_modified, generation
+)
+SELECT DISTINCT ON (bucket, prefix)
+    bucket, prefix, (job_time AT TIME ZONE 'UTC')::date, job_time, username, algorithm, version, tag,
+    priority, now(), last_modified, 0
+FROM unnest(
+    %(bucket)s::text[], %(prefix)s::text[], %(job_time)s::timestamptz[], %(username)s::text[], %(algorithm)s::text[],
+    %(version)s::text[], %(tag)s::text[], %(priority)s::smallint[], %(last_modified)s::timestamptz[]
+) AS s (bucket, prefix, job_time, username, algorithm, version, tag, priority, last_modified)
+ORDER BY bucket, prefix, priority
+ON CONFLICT (bucket, prefix) DO NOTHING
+"""
+
+_LOCK_JOBS = """
+SELECT job.id, job.bucket, job.prefix
+FROM (
+    SELECT DISTINCT * FROM unnest(%(bucket)s::text[], %(prefix)s::text[]) AS s (bucket, prefix)
+) AS s
+JOIN ledger.job USING (bucket, prefix)
+ORDER BY job.id
+FOR NO KEY UPDATE OF job
+"""
+
+# A version that is older than one that is known of its key is written down and changes nothing else, which is why
+# `fresh` asks what was there before. What lies in the bucket now is the newest, so it gets the newest date of its key.
+_RECORD = """
+WITH seen AS (
+    SELECT * FROM unnest(
+        %(job)s::bigint[], %(bucket)s::text[], %(key)s::text[], %(etag)s::text[], %(version_id)s::text[],
+        %(size)s::bigint[], %(last_modified)s::timestamptz[], %(source)s::text[], %(priority)s::smallint[],
+        %(root)s::boolean[], %(returned)s::boolean[]
+    ) AS s (job_id, bucket, key, etag, version_id, size, last_modified, source, priority, root, returned)
+),
+written AS (
+    INSERT INTO ledger.catalog (job_id, bucket, key, etag, version_id, size, last_modified, source)
+    SELECT
+        job_id, bucket, key, etag, version_id, size,
+        CASE WHEN source = ANY (%(saying_now)s) THEN greatest(last_modified, (
+            SELECT max(catalog.last_modified) FROM ledger.catalog
+            WHERE catalog.bucket = seen.bucket AND catalog.key = seen.key
+        )) ELSE last_modified END,
+        source
+    FROM seen
+    WHERE NOT returned
+    ORDER BY last_modified
+    ON CONFLICT (bucket, key, etag) DO NOTHING
+    RETURNING bucket, key, etag
+),
+came_back AS (
+    UPDATE ledger.catalog SET last_modified = seen.last_modified, version_id = seen.version_id, source = seen.source
+    FROM seen
+    WHERE seen.returned
+      AND catalog.bucket = seen.bucket AND catalog.key = seen.key AND catalog.etag = seen.etag
+    RETURNING catalog.bucket, catalog.key, catalog.etag
+),
+fresh AS (
+    SELECT
+        seen.job_id,
+        min(seen.priority) AS priority,
+        bool_or(seen.root) AS root,
+        max(seen.last_modified) AS last_modified,
+        max(CASE WHEN seen.root THEN seen.size END) AS root_size
+    FROM seen
+    JOIN (SELECT * FROM written UNION ALL SELECT * FROM came_back) AS counting USING (bucket, key, etag)
+    WHERE seen.source = ANY (%(saying_now)s)
+       OR NOT EXISTS (
+            SELECT FROM ledger.catalog AS newer
+            WHERE newer.bucket = seen.bucket AND newer.key = seen.key AND newer.etag <> seen.etag
+              AND date_trunc('second', newer.last_modified) > date_trunc('second', seen.last_modified)
+       )
+    GROUP BY seen.job_id
+),
+due AS (
+    UPDATE ledger.job SET
+        generation = job.generation + 1,
+        state = CASE WHEN job.state = 'ingesting' THEN job.state ELSE 'discovered' END,
+        attempts = 0,
+        waits = 0,
+        due_at = CASE
+            WHEN job.state = 'ingesting' THEN job.due_at
+            WHEN fresh.root THEN least(job.due_at, now())
+            -- The first versions of a job's nested catalogs; all later ones come to a job whose root is known.
+            WHEN job.generation = 0 THEN now() + %(nested_delay)s * interval '1 second'
+            WHEN job.state = 'discovered' THEN job.due_at
+            ELSE least(job.due_at, now())
+        END,
+        priority = CASE
+            WHEN job.generation = 0 OR job.due_at IS NULL THEN fresh.priority
+            ELSE least(job.priority, fresh.priority)
+        END,
+        catalog_modified = CASE
+            WHEN job.generation = 0 THEN fresh.last_modified
+            ELSE greatest(job.catalog_modified, fresh.last_modified)
+        END,
+        -- A link takes some hundred bytes; an estimate by the items that were found is better, and kept.
+        estimated_items = CASE
+            WHEN job.loaded + job.unchanged + job.refused > 0 THEN job.estimated_items
+            ELSE greatest(job.estimated_items, (least(fresh.root_size, 1000000000) - 400) / 150, 1)
+        END,
+        updated_at = now(),
+        ended_at = CASE WHEN job.state = 'ingesting' THEN job.ended_at END
+    FROM fresh
+    WHERE job.id = fresh.job_id
+    RETURNING job.id, job.state, job.generation
+),
+noted AS (
+    INSERT INTO ledger.transition (job_id, state, reason)
+    SELECT id, state, CASE WHEN generation > 1 THEN 'A catalog of the job has a new version.' END
+    FROM due
+    WHERE state = 'discovered'
+    ORDER BY id
+)
+SELECT count(*) FROM written
+"""
 
 
 def record(conn: Connection, seen: Iterable[SeenCatalog]) -> Recorded:
     """Writes down seen catalogs; those of unknown versions make their jobs due. Streams, in bounded memory.
 
-    Where no transaction is open, each few thousand rows are committed; what has been counted is then safe.
+    Safe to be repeated, and to be called by several at once. An older version that is reported after a newer one is
+    written down and changes nothing else. A version that comes back after another one counts as new.
+
+    Where no transaction is open, each few thousand rows are committed; what has been written down is then safe.
     """
-    raise NotImplementedError
+    new = known = ignored = 0
+    iterator = iter(seen)
+    while chunk := list(islice(iterator, CHUNK)):
+        placed: dict[tuple[str, str, str], tuple[SeenCatalog, OutputPrefix]] = {}
+        for one in chunk:
+            prefix = find_output_prefix(one.key)
+            if prefix is None:
+                ignored += 1
+                continue
+            place = (one.bucket, one.key, one.etag)
+            before = placed.get(place)
+            if before is not None:
+                known += 1
+            if before is None or before[0].last_modified < one.last_modified:
+                placed[place] = (one, prefix)
+        if placed:
+            written = _record_chunk(conn, [placed[place] for place in sorted(placed)])
+            new += written
+            known += len(placed) - written
+    return Recorded(new, known, ignored)
+
+
+def _record_chunk(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix]]) -> int:
+    with conn.transaction():
+        conn.execute(_RECORDING)
+        found = _news(conn, placed)
+        if not found:
+            return 0
+        news = [placed[number] for number, _ in found]
+        prefixes = {
+            "bucket": [one.bucket for one, _ in news],
+            "prefix": [prefix.key for _, prefix in news],
+        }
+        conn.execute(
+            _NEW_JOBS,
+            prefixes
+            | {
+                "job_time": [prefix.time for _, prefix in news],
+                "username": [prefix.username for _, prefix in news],
+                "algorithm": [prefix.algorithm for _, prefix in news],
+                "version": [prefix.version for _, prefix in news],
+                "tag": [prefix.tag for _, prefix in news],
+                "priority": [one.priority for one, _ in news],
+                "last_modified": [one.last_modified for one, _ in news],
+            },
+        )
+        jobs = {(bucket, prefix): number for number, bucket, prefix in conn.execute(_LOCK_JOBS, prefixes)}
+        row = conn.execute(
+            _RECORD,
+            {
+                "job": [jobs[one.bucket, prefix.key] for one, prefix in news],
+                "bucket": prefixes["bucket"],
+                "key": [one.key for one, _ in news],
+                "etag": [one.etag for one, _ in news],
+                "version_id": [one.version_id for one, _ in news],
+                "size": [one.size for one, _ in news],
+                "last_modified": [one.last_modified for one, _ in news],
+                "source": [one.source for one, _ in news],
+                "priority": [one.priority for one, _ in news],
+                "root": [one.key == f"{prefix.key}catalog.json" for one, prefix in news],
+                "returned": [returned for _, returned in found],
+                "saying_now": list(_SAYING_NOW),
+                "nested_delay": NESTED_DELAY,
+            },
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _news(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix]]) -> list[tuple[int, bool]]:
+    """Positions of what is not known yet or came back, and which of both it is."""
+    return conn.execute(
+        _NEWS,
+        {
+            "bucket": [one.bucket for one, _ in placed],
+            "key": [one.key for one, _ in placed],
+            "etag": [one.etag for one, _ in placed],
+            "last_modified": [one.last_modified for one, _ in placed],
+        },
+    ).fetchall()

@@ -5,13 +5,135 @@ Here belongs every question about jobs that people and programs ask. Not here: a
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from psycopg import sql
+
+from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.ledger.connection import Connection
-from maap_stac_orchestration.ledger.records import GroupSummary, JobDetail, JobFilter, JobPage
+from maap_stac_orchestration.ledger.records import (
+    GroupSummary,
+    ItemResult,
+    JobDetail,
+    JobFilter,
+    JobItem,
+    JobPage,
+    JobSummary,
+    Pin,
+    RecordedCatalog,
+    RecordedDecision,
+    State,
+    Transition,
+)
 
 #: What jobs can be grouped by.
 GROUP_FIELDS = ("username", "algorithm", "version", "tag")
+
+_JOB_COLUMNS = sql.SQL("""
+    job.id, job.bucket, job.prefix, job.username, job.algorithm, job.version, job.tag, job.job_time, job.state,
+    job.loaded, job.unchanged, job.fallback, job.refused, job.problem_codes, job.collections, job.run_id,
+    job.discovered_at, job.updated_at, job.due_at
+""")
+
+# What a list walks along, each with an index in the list's order.
+_ALL = sql.SQL("ledger.job")
+_OF_COLLECTION = sql.SQL("ledger.job_collection AS listed JOIN ledger.job ON job.id = listed.job_id")
+_OF_CODE = sql.SQL("ledger.job_code AS listed JOIN ledger.job ON job.id = listed.job_id")
+
+_CONDITIONS = {
+    "username": sql.SQL("job.username = %(username)s"),
+    "algorithm": sql.SQL("job.algorithm = %(algorithm)s"),
+    "version": sql.SQL("job.version = %(version)s"),
+    "tag": sql.SQL("job.tag = %(tag)s"),
+    "state": sql.SQL("job.state = %(state)s"),
+    "since": sql.SQL("{time} >= %(since)s"),
+    # As an array: few jobs to be looked up, never a condition to be checked along the list of all jobs.
+    "run_id": sql.SQL("""job.id = ANY (ARRAY(
+        SELECT DISTINCT transition.job_id FROM ledger.transition WHERE transition.run_id = %(run_id)s
+    ))"""),
+}
+_LISTED_COLLECTION = sql.SQL("listed.collection = %(collection)s")
+_LISTED_CODE = sql.SQL("listed.code = %(code)s")
+_HAS_CODE = sql.SQL("""EXISTS (
+        SELECT FROM ledger.job_code
+        WHERE job_code.code = %(code)s AND job_code.job_time = {time} AND job_code.job_id = {id}
+    )""")
+
+_LIST = sql.SQL("""
+SELECT {columns}
+FROM {source}
+WHERE {conditions}
+ORDER BY {time} DESC, {id} DESC
+LIMIT %(limit)s
+""")
+_AFTER = sql.SQL("({time}, {id}) < (%(after_time)s, %(after_id)s)")
+
+_GET = sql.SQL("""
+SELECT {columns}, job.generation, job.wait_until
+FROM ledger.job
+WHERE job.prefix = %(prefix)s AND (%(bucket)s::text IS NULL OR job.bucket = %(bucket)s)
+ORDER BY job.id DESC
+LIMIT 1
+""").format(columns=_JOB_COLUMNS)
+
+_TRANSITIONS = """
+SELECT state, at, run_id, attempt, reason FROM ledger.transition WHERE job_id = %(job)s ORDER BY id
+"""
+
+_DECISIONS = """
+SELECT
+    code, outcome, collection, requested, rule, message, registry_version, username, algorithm, version, tag, at, run_id
+FROM ledger.decision
+WHERE job_id = %(job)s
+ORDER BY id
+"""
+
+_PROBLEMS = """
+SELECT code, severity, object, message, fix FROM ledger.problem WHERE job_id = %(job)s ORDER BY position
+"""
+
+_ITEMS = """
+SELECT item_id, result, source_key, collection, requested_collection
+FROM ledger.job_item
+WHERE job_id = %(job)s
+ORDER BY position
+"""
+
+_CATALOGS = """
+SELECT
+    key, etag, version_id, size, last_modified, source, seen_at,
+    row_number() OVER (PARTITION BY key ORDER BY last_modified DESC, id DESC) = 1 AS current
+FROM ledger.catalog
+WHERE job_id = %(job)s
+ORDER BY key, last_modified, id
+"""
+
+_DOCUMENTS = """
+SELECT key, etag, version_id, sha256, size, last_modified FROM ledger.document WHERE job_id = %(job)s ORDER BY key
+"""
+
+_SUMMARY = sql.SQL("""
+SELECT
+    {fields}, jsonb_object_agg(state, jobs ORDER BY state), sum(jobs)::bigint, sum(loaded)::bigint,
+    sum(unchanged)::bigint, sum(fallback)::bigint, sum(refused)::bigint, max(updated_at) AS updated
+FROM (
+    SELECT
+        {job_fields}, job.state, count(*) AS jobs, sum(job.loaded) AS loaded, sum(job.unchanged) AS unchanged,
+        sum(job.fallback) AS fallback, sum(job.refused) AS refused, max(job.updated_at) AS updated_at
+    FROM {source}
+    WHERE {conditions}
+    GROUP BY {job_fields}, job.state
+) AS counted
+GROUP BY {fields}
+ORDER BY updated DESC, {fields}
+""")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LARGEST_ID = 2**63 - 1
 
 
 class TokenInvalid(ValueError):
@@ -23,19 +145,169 @@ def list_jobs(
 ) -> JobPage:
     """Jobs newest first, a page at a time.
 
+    Pages go by time and number of a job, so that jobs that come or change meanwhile neither repeat nor hide others.
+
     Raises:
         TokenInvalid: see there.
     """
-    raise NotImplementedError
+    asked = filter or JobFilter()
+    source, conditions, order, parameters = _question(asked)
+    if token is not None:
+        parameters["after_time"], parameters["after_id"] = _position(token)
+        conditions.append(_AFTER.format(**order))
+    statement = _LIST.format(
+        columns=_JOB_COLUMNS, source=source, conditions=sql.SQL("\n    AND ").join(conditions), **order
+    )
+    # One more than asked for tells whether there is another page.
+    rows = conn.execute(statement, {**parameters, "limit": limit + 1}).fetchall()
+    jobs = tuple(_summary(row) for row in rows[:limit])
+    return JobPage(jobs, _token(jobs[-1]) if len(rows) > limit and jobs else None)
 
 
 def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobDetail | None:
-    """One job in full; None where the ledger does not know it. The prefix's final slash may be left out."""
-    raise NotImplementedError
+    """One job in full; None where the ledger does not know it. The prefix's final slash may be left out.
+
+    Where several buckets hold the prefix and none is named, it is the job that came to notice last.
+    """
+    whole = prefix if prefix.endswith("/") else f"{prefix}/"
+    row = conn.execute(_GET, {"prefix": whole, "bucket": bucket}).fetchone()
+    if row is None:
+        return None
+    summary = _summary(row[:-2])
+    of_job = {"job": summary.job_id}
+    transitions = tuple(
+        Transition(State(state), *rest) for state, *rest in conn.execute(_TRANSITIONS, of_job).fetchall()
+    )
+    return JobDetail(
+        summary=summary,
+        transitions=transitions,
+        decisions=tuple(_decision(row, whole) for row in conn.execute(_DECISIONS, of_job)),
+        problems=tuple(
+            {"code": code, "severity": severity, "object": about, "message": message, "fix": fix}
+            for code, severity, about, message, fix in conn.execute(_PROBLEMS, of_job)
+        ),
+        items=tuple(JobItem(id, ItemResult(result), *rest) for id, result, *rest in conn.execute(_ITEMS, of_job)),
+        catalogs=tuple(RecordedCatalog(*row) for row in conn.execute(_CATALOGS, of_job)),
+        documents=tuple(Pin(*row) for row in conn.execute(_DOCUMENTS, of_job)),
+        # The job itself counts those only that did not come to an end.
+        attempt=transitions[-1].attempt if transitions else 0,
+        generation=row[-2],
+        wait_until=row[-1],
+    )
 
 
 def summary(
     conn: Connection, *, by: Sequence[str] = GROUP_FIELDS, filter: JobFilter | None = None
 ) -> list[GroupSummary]:
-    """Counts by state for each group of jobs, latest change first; `by` names the fields that make a group."""
-    raise NotImplementedError
+    """Counts by state for each group of jobs, latest change first; `by` names the fields that make a group.
+
+    Raises:
+        ValueError: `by` is empty or names a field that is none of `GROUP_FIELDS`.
+    """
+    names = list(dict.fromkeys(by))
+    unknown = [name for name in names if name not in GROUP_FIELDS]
+    if unknown or not names:
+        raise ValueError(
+            f"Jobs cannot be grouped by {', '.join(unknown) or 'nothing'}; use some of {', '.join(GROUP_FIELDS)}."
+        )
+    source, conditions, _, parameters = _question(filter or JobFilter())
+    statement = _SUMMARY.format(
+        fields=sql.SQL(", ").join(sql.Identifier(name) for name in names),
+        job_fields=sql.SQL(", ").join(sql.Identifier("job", name) for name in names),
+        source=source,
+        conditions=sql.SQL("\n        AND ").join(conditions),
+    )
+    return [
+        GroupSummary(dict(zip(names, row[: len(names)], strict=True)), *row[len(names) :])
+        for row in conn.execute(statement, parameters)
+    ]
+
+
+def _question(asked: JobFilter) -> tuple[sql.SQL, list[sql.Composable], dict[str, sql.SQL], dict[str, Any]]:
+    """What to walk along, under which conditions, in the order of which columns, with which parameters."""
+    parameters: dict[str, Any] = {
+        name: value for name in JobFilter.__dataclass_fields__ if (value := getattr(asked, name)) is not None
+    }
+    if asked.state is not None:
+        parameters["state"] = str(asked.state)
+    listed = asked.collection is not None or asked.code is not None
+    order = (
+        {"time": sql.SQL("listed.job_time"), "id": sql.SQL("listed.job_id")}
+        if listed
+        else {"time": sql.SQL("job.job_time"), "id": sql.SQL("job.id")}
+    )
+    conditions: list[sql.Composable] = [
+        condition.format(**order) for name, condition in _CONDITIONS.items() if name in parameters
+    ]
+    source = _ALL
+    if asked.collection is not None:
+        source = _OF_COLLECTION
+        conditions.append(_LISTED_COLLECTION)
+        if asked.code is not None:
+            conditions.append(_HAS_CODE.format(**order))
+    elif asked.code is not None:
+        source = _OF_CODE
+        conditions.append(_LISTED_CODE)
+    return source, conditions or [sql.SQL("true")], order, parameters
+
+
+def _summary(row: tuple[Any, ...]) -> JobSummary:
+    job_id, bucket, prefix, username, algorithm, version, tag, time, state, *rest = row
+    *counts, codes, collections, run_id, discovered, updated, due = rest
+    loaded, unchanged, fallback, refused = counts
+    return JobSummary(
+        job_id=job_id,
+        bucket=bucket,
+        prefix=prefix,
+        username=username,
+        algorithm=algorithm,
+        version=version,
+        tag=tag,
+        time=time,
+        state=State(state),
+        loaded=loaded,
+        unchanged=unchanged,
+        fallback=fallback,
+        refused=refused,
+        problem_codes=tuple(codes),
+        collections=tuple(collections),
+        run_id=run_id,
+        discovered=discovered,
+        updated=updated,
+        due=due,
+    )
+
+
+def _decision(row: tuple[Any, ...], prefix: str) -> RecordedDecision:
+    code, outcome, collection, requested, rule, message, registry_version, *rest = row
+    username, algorithm, version, tag, at, run_id = rest
+    return RecordedDecision(
+        decision=Decision(DecisionCode(code), Outcome(outcome), collection, requested, rule, message, registry_version),
+        username=username,
+        algorithm=algorithm,
+        version=version,
+        tag=tag,
+        job_prefix=prefix,
+        at=at,
+        run_id=run_id,
+    )
+
+
+def _token(job: JobSummary) -> str:
+    position = f"{(job.time - _EPOCH) // _MICROSECOND} {job.job_id}"
+    return urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def _position(token: str) -> tuple[datetime, int]:
+    """Time and number of the last job of the page before."""
+    try:
+        text = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)).decode("ascii")
+        microseconds, number = (int(part) for part in text.split(" "))
+        time = _EPOCH + microseconds * _MICROSECOND
+    except (ValueError, OverflowError) as error:
+        raise TokenInvalid(
+            "The page token was not made by a list of jobs; begin without one, or take the one that a page names."
+        ) from error
+    if not 0 <= number <= _LARGEST_ID:
+        raise TokenInvalid("The page token names a job that cannot be; begin without one.")
+    return time, number
