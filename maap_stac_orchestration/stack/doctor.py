@@ -268,7 +268,7 @@ def _dagster_database() -> Iterator[Finding]:
         yield _error(
             "dagster_database_unreachable",
             "dagster",
-            f"Dagster's database cannot be reached: {str(error).strip().splitlines()[-1]}.",
+            f"Dagster's database cannot be reached: {str(error).strip().splitlines()[0]}.",
             f"Correct {DAGSTER_URL_VARIABLE}, or create that database.",
         )
 

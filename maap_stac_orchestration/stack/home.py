@@ -34,10 +34,13 @@ class Memory:
     port_base: int | None = None
     #: supervisord's socket.
     socket: str | None = None
-    #: What clients of the last start were told to export: where the environment says just that, it means this stack.
-    env: dict[str, str] = field(default_factory=dict)
-    #: Whether the environment pointed at a database, and at an object store, then.
-    outside: tuple[bool, bool] = (False, False)
+    #: The plan of the last start, see `plan.Plan.record`.
+    plan: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What clients were told to export then: where the environment says just that, it means this stack."""
+        return dict(self.plan.get("client", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Home:
             raise StackError(
                 f"{self._memory} cannot be read ({error}): remove that file; the ports are chosen afresh then."
             ) from None
-        return Memory(**{**document, "outside": tuple(document["outside"])})
+        return Memory(**document)
 
     def remember(self, **changes: Any) -> Memory:
         """Changes what is remembered."""

@@ -24,7 +24,7 @@ import psycopg
 from maap_stac_orchestration.stack.errors import StackError
 from maap_stac_orchestration.stack.home import Home
 from maap_stac_orchestration.stack.launch import holder, lock_path, stop_left_behind
-from maap_stac_orchestration.stack.migration import migrate
+from maap_stac_orchestration.stack.migration import create_databases, migrate
 from maap_stac_orchestration.stack.parts import Part, parts
 from maap_stac_orchestration.stack.plan import (
     DAGSTER_DATABASE,
@@ -242,26 +242,19 @@ def _plan(
     plan = make_plan(
         home, base, outside, environment, postgres=server.client_environment(DATABASE) if server is not None else None
     )
-    home.remember(port_base=base, env=dict(plan.client), outside=[outside.postgres, outside.store])
+    home.remember(port_base=base, plan=plan.record())
     return Stack(plan, server, supervisor, parts(plan, server, supervisor))
 
 
 def _recalled(home: Home, supervisor: Supervisor) -> Stack:
     """The stack as the running supervisord was told it, whatever the environment of this command says."""
     memory = home.remembered()
-    if memory.port_base is None:
+    if not memory.plan:
         raise StackError(
             f"A stack runs in {home.folder}, but what was remembered of it is gone: run `maap-stac down`, then `up`."
         )
-    outside = Outside(*memory.outside)
-    server = None if outside.postgres else PostgresServer.create(home.folder, port=memory.port_base)
-    plan = make_plan(
-        home,
-        memory.port_base,
-        outside,
-        memory.env,
-        postgres=server.client_environment(DATABASE) if server is not None else None,
-    )
+    plan = Plan.recall(home, memory.plan)
+    server = None if plan.outside.postgres else PostgresServer.create(home.folder, port=plan.port("postgres"))
     return Stack(plan, server, supervisor, parts(plan, server, supervisor))
 
 
@@ -334,7 +327,7 @@ def _prepare(stack: Stack, tell: Tell) -> None:
         if stack.server is not None:
             prepare_database(stack.server.url(), DATABASE, others=(DAGSTER_DATABASE,))
         else:
-            prepare_database(plan.database_url, None, others=plan.outside_dagster_databases)
+            create_databases(plan.database_url, plan.outside_dagster_databases)
         migrate(plan.database_url)
     except psycopg.Error as error:
         raise StackError(f"The databases cannot be prepared ({str(error).strip()}); see `maap-stac doctor`.") from error

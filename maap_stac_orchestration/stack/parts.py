@@ -172,7 +172,7 @@ def postgres_ailment(url: str) -> str | None:
     try:
         psycopg.connect(url, connect_timeout=int(_PATIENCE)).close()
     except psycopg.OperationalError as error:
-        return str(error).strip().splitlines()[-1]
+        return str(error).strip().splitlines()[0]
     return None
 
 

@@ -106,6 +106,27 @@ class Plan:
             kept = {name: value for name, value in kept.items() if not name.startswith("PG")}
         return kept | dict(self.client) | _unproxied(kept) | {"PYTHONUNBUFFERED": "1"}
 
+    def record(self) -> dict[str, Any]:
+        """All choices as JSON, for `recall`."""
+        return {
+            "port_base": self.port_base,
+            "outside": {"postgres": self.outside.postgres, "store": self.outside.store},
+            "bucket": self.bucket,
+            "queue_url": self.queue_url,
+            "s3_endpoint": self.s3_endpoint,
+            "database_url": self.database_url,
+            "dagster_database_url": self.dagster_database_url,
+            "client": dict(self.client),
+            "outside_dagster_databases": list(self.outside_dagster_databases),
+        }
+
+    @classmethod
+    def recall(cls, home: Home, record: Mapping[str, Any]) -> Plan:
+        """The plan that gave a record."""
+        beside = tuple(record["outside_dagster_databases"])
+        fields = {**record, "outside": Outside(**record["outside"]), "outside_dagster_databases": beside}
+        return cls(home=home, **fields)
+
     def document(self) -> dict[str, Any]:
         """stack.json."""
         return {
@@ -241,7 +262,7 @@ def _outside_connection() -> dict[str, str]:
     except psycopg.OperationalError as error:
         raise StackError(
             f"The database that PGHOST and the other PG* variables point at cannot be reached "
-            f"({str(error).strip().splitlines()[-1]}): start it, correct them, or unset PGHOST for a local one."
+            f"({str(error).strip().splitlines()[0]}): start it, correct them, or unset PGHOST for a local one."
         ) from None
 
 

@@ -50,8 +50,11 @@ def test_a_signal_that_was_ignored_before_is_heard(tmp_path: Path):
 
 def test_what_was_left_behind_is_stopped_with_its_children_even_against_its_will(tmp_path: Path):
     lock = lock_path(tmp_path, "part")
-    stubborn = "trap '' INT TERM; sleep 1000 & wait; sleep 1000"
+    deaf = tmp_path / "deaf"
+    stubborn = f"trap '' INT TERM; touch '{deaf}'; sleep 1000 & wait; sleep 1000"
     process = launch(lock, "sh", "-c", stubborn)
+    while not deaf.exists():
+        time.sleep(0.01)
     assert stop_left_behind(lock, patience=0.5)
     assert process.wait(5) == -signal.SIGKILL
     assert holder(lock) is None

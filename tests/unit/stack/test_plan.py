@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from maap_stac_orchestration.stack import plan
 from maap_stac_orchestration.stack.errors import StackError
 from maap_stac_orchestration.stack.home import Home
-from maap_stac_orchestration.stack.plan import Outside, choose_port_base, make_plan
+from maap_stac_orchestration.stack.plan import Outside, Plan, choose_port_base, make_plan
 
 POSTGRES = {"PGHOST": "127.0.0.1", "PGPORT": "8600", "PGUSER": "u", "PGPASSWORD": "p/@", "PGDATABASE": "maap"}
 
@@ -79,6 +80,7 @@ def test_clients_are_told_everything_and_foreign_credentials_stay_out(tmp_path: 
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "PGOPTIONS"} & set(given)
     assert given["NO_PROXY"] == "example.org,127.0.0.1,localhost"
     assert set(made.client.items()) <= set(given.items())
+    assert Plan.recall(home, json.loads(json.dumps(made.record()))) == made
     assert set(made.document()) == {
         *("s3_endpoint", "bucket", "queue_url", "database_url", "dagster_url", "api_url", "tiler_url", "browser_url"),
         "env",
