@@ -94,7 +94,7 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             program=Program(
                 "code-server",
                 [
-                    *(python, "-m", "dagster", "api", "grpc", "--module-name", DEFINITIONS),
+                    *(python, "-m", "maap_stac_orchestration.stack.code_server", "--module-name", DEFINITIONS),
                     *("--host", "127.0.0.1", "--port", str(plan.port("code-server"))),
                     *("--empty-working-directory", "--log-level", "warning"),
                     *("--location-name", LOCATION, "--use-python-environment-entry-point"),
