@@ -1,0 +1,65 @@
+"""The settings of Dagster in the local stack, on a real database."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+
+@dg.op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@dg.job
+def idle() -> None:
+    """A job of one step."""
+    nothing()
+
+
+@pytest.fixture
+def instance(empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """An instance of the template as it stands."""
+    with resources.as_file(resources.files("maap_stac_orchestration.stack") / "dagster.yaml") as template:
+        shutil.copy(template, tmp_path / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", empty_database)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
+        yield made
+
+
+def test_the_template_is_accepted_and_keeps_its_connections(instance: dg.DagsterInstance) -> None:
+    assert idle.execute_in_process(instance=instance).success
+    opened: list[object] = []
+
+    def count(connection: object, _: object) -> None:
+        opened.append(connection)
+
+    event.listen(Engine, "connect", count)
+    try:
+        assert idle.execute_in_process(instance=instance).success
+    finally:
+        event.remove(Engine, "connect", count)
+    assert opened == []
+
+
+def test_events_can_be_listened_to(instance: dg.DagsterInstance) -> None:
+    # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, which refuses `NOTIFY run_events, $1`.
+    heard = threading.Event()
+    run = instance.create_run_for_job(idle)
+    instance.watch_event_logs(run.run_id, None, lambda *_: heard.set())
+    instance.report_engine_event("hello", run)
+    assert heard.wait(timeout=30)
+    instance.end_watch_event_logs(run.run_id, lambda *_: None)
+
+
+def test_retries_have_one_place(instance: dg.DagsterInstance) -> None:
+    assert not instance.run_retries_enabled
+    assert isinstance(instance.run_coordinator, dg.QueuedRunCoordinator)
