@@ -74,37 +74,27 @@ def command(
 
 
 def _show(page: JobPage, limit: int) -> None:
-    from rich import box
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     if not page.jobs:
         click.echo("No such job has come to notice.")
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("ran (UTC)", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("items", justify="right")
-    table.add_column("job", overflow="fold", ratio=1)
-    table.add_column("problems", overflow="fold")
+    # Two lines a job and no table: prefixes are long, and one that is broken over lines cannot be copied.
+    console = Console(highlight=False, soft_wrap=True)
     for job in page.jobs:
-        names = " · ".join(escape(part) for part in (job.username, f"{job.algorithm} {job.version}", job.tag) if part)
-        table.add_row(
-            f"{job.time:%Y-%m-%d %H:%M:%S}",
-            f"[{STYLES[job.state]}]{job.state}[/]",
-            items(job),
-            f"{names}\n[dim]{escape(job.prefix)}[/dim]",
-            "\n".join(job.problem_codes),
-        )
-    console = Console()
-    console.print(table)
+        names = " · ".join(part for part in (job.username, f"{job.algorithm} {job.version}", job.tag) if part)
+        state = f"[{STYLES[job.state]}]{job.state:<10}[/]"
+        console.print(f"{state} {job.time:%Y-%m-%d %H:%M:%S}  {items(job):<9} {escape(names)}")
+        problems = f"  [yellow]{', '.join(job.problem_codes)}[/yellow]" if job.problem_codes else ""
+        console.print(f"           [dim]{escape(job.prefix)}[/dim]{problems}")
     if page.next_token:
-        console.print(f"These are the newest {limit}; there are more. --limit shows more, the options above fewer.")
-    console.print("`maap-stac show PREFIX` tells everything about one.")
+        console.print(f"\nThese are the newest {limit}; --limit shows more, the other options pick.")
+    console.print("\n`maap-stac show PREFIX` tells everything about one.")
 
 
 def items(job: Any) -> str:
-    """The counts of a job's items in few characters: those in their collection, and those that were refused."""
+    """The counts of a job's items in few words: those in their collection, and those that were refused."""
     there = job.loaded + job.unchanged
-    return f"{there} (+{job.refused} refused)" if job.refused else str(there)
+    counted = f"{there} item{'' if there == 1 else 's'}"
+    return f"{counted}, {job.refused} refused" if job.refused else counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +13,14 @@ from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 
 if TYPE_CHECKING:
-    from maap_stac_orchestration.ledger.records import JobDetail
+    from rich.console import Console
 
-#: Rows of a table that a terminal still shows in one go; `--json` has all.
-_MAX_ROWS = 50
+    from maap_stac_orchestration.governance.decision import Decision
+    from maap_stac_orchestration.ledger.records import JobDetail, Transition
+    from maap_stac_orchestration.problems import ProblemDocument
+
+#: Entries of a section that a terminal still shows in one go; `--json` has all.
+_MAX_ENTRIES = 50
 
 
 @click.command(
@@ -93,55 +97,37 @@ def _show(detail: JobDetail) -> None:
     if job.due is not None:
         console.print(f"  {'again at':<12}{job.due:%Y-%m-%d %H:%M:%S} UTC")
 
-    _table(
-        console,
-        "Way",
-        ("at (UTC)", "state", "attempt", "run", "why"),
-        [
-            (f"{one.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], one.state, one.attempt, one.run_id or "", one.reason or "")
-            for one in detail.transitions
-        ],
-    )
-    _table(
-        console,
-        "Decisions",
-        ("requested", "decision", "collection", "why"),
-        [
-            (
-                one.decision.requested or "–",
-                one.decision.code,
-                one.decision.collection or "–",
-                f"{one.decision.message} ({one.decision.rule})",
-            )
-            for one in detail.decisions
-        ],
-    )
-    _table(
-        console,
-        "Problems",
-        ("severity", "code", "what is wrong, and what to do"),
-        [(one["severity"], one["code"], f"{one['message']}\n→ {one['fix']}") for one in detail.problems],
-    )
-    _table(
-        console,
-        "Items",
-        ("item", "result", "collection"),
-        [(one.id, one.result, one.collection or "–") for one in detail.items],
-    )
+    _section(console, "Way (UTC)", [_transition(one) for one in detail.transitions])
+    _section(console, "Decisions", [_decision(one.decision) for one in detail.decisions])
+    _section(console, "Problems", [_problem(one) for one in detail.problems])
+    _section(console, "Items", [f"{one.result:<10} {_place(one.id, one.collection)}" for one in detail.items])
+    console.print()
 
 
-def _table(console: Any, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    if not rows:
+def _transition(one: Transition) -> str:
+    run = f"attempt {one.attempt}, run {one.run_id}" if one.run_id else ""
+    return f"{one.at:%Y-%m-%d %H:%M:%S}.{one.at.microsecond // 100_000}  {one.state:<11} {run}  {one.reason or ''}"
+
+
+def _decision(one: Decision) -> str:
+    return f"{one.code}  {_place(one.requested or '(nothing requested)', one.collection)}\n    {one.message}"
+
+
+def _problem(one: ProblemDocument) -> str:
+    return f"{one['severity']:<8} {one['code']}\n    {one['message']}\n    → {one['fix']}"
+
+
+def _place(name: str, collection: str | None) -> str:
+    return f"{name} → {collection}" if collection else name
+
+
+def _section(console: Console, title: str, entries: Sequence[str]) -> None:
+    """Lines, no table: ids and prefixes are long, and one that is broken over lines cannot be copied."""
+    if not entries:
         return
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=True)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows[:_MAX_ROWS]:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    console.print(table)
-    if len(rows) > _MAX_ROWS:
-        console.print(f"  … and {len(rows) - _MAX_ROWS} more; --json shows all.")
+    console.print(f"\n  [bold]{title}[/bold]")
+    for entry in entries[:_MAX_ENTRIES]:
+        for line in entry.splitlines():
+            console.print(f"  {line.rstrip()}", markup=False)
+    if len(entries) > _MAX_ENTRIES:
+        console.print(f"  … and {len(entries) - _MAX_ENTRIES} more; --json shows all.")
