@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from maap_stac_orchestration.catalog.hrefs import Place, Target
 from maap_stac_orchestration.catalog.job_files import JobFiles
 from maap_stac_orchestration.problems import Code, Problem
 
+#: Beside a mended href, what it was before: a repair is on record where the asset is.
+ORIGINAL_HREF = "maap:original_href"
 #: Links that the API makes itself.
 STRUCTURAL_LINKS = frozenset({"self", "root", "parent", "collection", "items", "item", "child"})
 #: What a link may begin with. Browsers show links, and `javascript:` is an address too.
@@ -46,10 +49,10 @@ def clean_assets(
     """
     kept: dict[str, Any] = {}
     for name, asset in assets.items():
-        href = _clean_href(asset["href"], f"{about}#{name}", files, locate, cleaned)
-        if href is None:
+        clean = _clean_href(asset["href"], f"{about}#{name}", files, locate, cleaned)
+        if clean is None:
             continue
-        kept[name] = {**asset, "href": href}
+        kept[name] = {**asset, **clean}
         alternates = asset.get("alternate")
         if isinstance(alternates, Mapping):
             kept[name]["alternate"] = _clean_alternates(alternates, f"{about}#{name}", files, locate, cleaned)
@@ -76,8 +79,8 @@ def clean_links(links: list[Any], locate: Locate, cleaned: Cleaned) -> list[Any]
     return kept
 
 
-def _clean_href(href: str, about: str, files: JobFiles, locate: Locate, cleaned: Cleaned) -> str | None:
-    """The absolute href, or None where the asset is to be left out."""
+def _clean_href(href: str, about: str, files: JobFiles, locate: Locate, cleaned: Cleaned) -> dict[str, str] | None:
+    """The fields of an asset that change, the absolute href among them, or None where the asset is to be left out."""
     target = locate(href)
     if target.place is Place.LOCAL:
         return _mended(href, about, files, cleaned)
@@ -89,17 +92,17 @@ def _clean_href(href: str, about: str, files: JobFiles, locate: Locate, cleaned:
     elif target.relative and target.place is not Place.JOB:
         detail = f"Its href {_shown(href)} leads out of the job's output folder, to {target.href}."
         cleaned.problems.append(Problem(Code.ASSET_MISSING, about, detail))
-    return target.href
+    return {"href": target.href}
 
 
-def _mended(href: str, about: str, files: JobFiles, cleaned: Cleaned) -> str | None:
+def _mended(href: str, about: str, files: JobFiles, cleaned: Cleaned) -> dict[str, str] | None:
     """An href of the machine that the job ran on: the one object of that name, where there is exactly one."""
     name = re.split(r"[\\/]", href.rstrip("\\/"))[-1]
-    named = files.named(name)
+    named = files.named(name) or files.named(unquote(name))
     if len(named) == 1:
         mended = f"s3://{files.bucket}/{named[0]}"
         cleaned.repairs.append(f"The href of the asset {about}, {_shown(href)}, was mended to {mended}.")
-        return mended
+        return {"href": mended, ORIGINAL_HREF: href}
     found = "no file of the job has that name" if not named else f"{len(named)} files of the job have that name"
     cleaned.problems.append(Problem(Code.ASSET_LOCAL_PATH, about, f"Its href is {_shown(href)}, and {found}."))
     return None
@@ -115,7 +118,7 @@ def _clean_alternates(
             continue
         clean = _clean_href(href, f"{about}/alternate/{name}", files, locate, cleaned)
         if clean is not None:
-            kept[name] = {**alternate, "href": clean}
+            kept[name] = {**alternate, **clean}
     return kept
 
 

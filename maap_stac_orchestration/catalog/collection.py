@@ -1,4 +1,7 @@
-"""A job's own STAC Collection document on its way to describing the collection that its items go to."""
+"""A job's own STAC Collection document on its way to describing the collection that its items go to.
+
+Here belongs whether it can be used. Not here: which collection it describes, and what is taken over from it (`pgstac`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
 from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, unwritable
 from maap_stac_orchestration.catalog.hrefs import locate
+from maap_stac_orchestration.catalog.identifiers import id_fault
 from maap_stac_orchestration.catalog.job_files import JobFiles
 from maap_stac_orchestration.catalog.schema import core_errors
 from maap_stac_orchestration.problems import Code, Problem
@@ -24,9 +28,11 @@ def prepare_collection(
     """
     if kind_of(document) != "collection":
         return None, (Problem(Code.CATALOG_INVALID, key, "It is not a STAC Collection."),)
-    unwritten = unwritable(document)
-    if unwritten is not None:
-        return None, (Problem(Code.CATALOG_INVALID, key, unwritten),)
+    fault = unwritable(document)
+    if fault is None and (unsafe := id_fault(document.get("id"))) is not None:
+        fault = f"{unsafe[0].upper()}{unsafe[1:]}."
+    if fault is not None:
+        return None, (Problem(Code.CATALOG_INVALID, key, fault),)
     try:
         collection = migrate(document)
     except NotMigrated as error:

@@ -1,7 +1,7 @@
 """Dates and times of items: RFC 3339, in order, and such that the database can keep them.
 
-Here belongs what a time may look like, and making it UTC as STAC wants it. Not here: that there is a `datetime` at all
-(the core schema).
+Here belongs what a time may look like, which of them an item needs, and making them UTC as STAC wants it. Not here:
+times of collections and assets (the core schema), and how the database indexes them (`pgstac`).
 """
 
 from __future__ import annotations
@@ -69,10 +69,16 @@ def _order_faults(properties: Mapping[str, Any], moments: Mapping[str, datetime]
     if start is not None and end is not None and end < start:
         faults.append(f"end_datetime {_written(end)} is before start_datetime {_written(start)}")
     if not broken:
-        if properties.get("datetime") is None and (start is None or end is None):
+        if "datetime" not in properties:
+            faults.append("datetime is missing; where there is no one time, write null beside a start and an end")
+        elif properties["datetime"] is None and (start is None or end is None):
             faults.append("datetime is null, so start_datetime and end_datetime are needed")
         elif (start is None) != (end is None):
             faults.append("start_datetime and end_datetime go together, and one of them is missing")
+        else:
+            nulls = [field for field in ("start_datetime", "end_datetime") if field in properties and start is None]
+            if nulls:
+                faults.append(f"{' and '.join(nulls)} cannot be null; leave out what there is not")
     return faults
 
 

@@ -12,11 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+import jsonschema_rs
+import orjson
 import shapely
 from shapely.errors import GEOSException  # type: ignore[attr-defined]  # where its own documentation has it
-from shapely.geometry import shape
+
+#: How far beyond the edge of the world a coordinate may lie, degrees. Grids whose resolution was rounded do that
+#: (CHELSA's begins at -180.00014); it hurts nobody, and an extent is cut at the edge.
+EDGE: Final = 0.001
+_LONGITUDE, _LATITUDE = 180 + EDGE, 90 + EDGE
 
 #: Geometry type -> how deeply its positions are nested.
 _DEPTHS = {
@@ -27,6 +33,48 @@ _DEPTHS = {
     "Polygon": 2,
     "MultiPolygon": 3,
 }
+
+
+def _position(*heights: dict[str, str]) -> dict[str, Any]:
+    bounds = [{"type": "number", "minimum": -bound, "maximum": bound} for bound in (_LONGITUDE, _LATITUDE)]
+    items = [*bounds, *heights]
+    return {"type": "array", "minItems": len(items), "items": items, "additionalItems": False}
+
+
+def _array(items: dict[str, Any], least: int = 1) -> dict[str, Any]:
+    return {"type": "array", "minItems": least, "items": items}
+
+
+def _simple(position: dict[str, Any]) -> dict[str, Any]:
+    line, rings = _array(position, 2), _array(_array(position, 4))
+    coordinates = {
+        "Point": position,
+        "MultiPoint": _array(position),
+        "LineString": line,
+        "MultiLineString": _array(line),
+        "Polygon": rings,
+        "MultiPolygon": _array(rings),
+    }
+    return {
+        "type": "object",
+        "required": ["type", "coordinates"],
+        "anyOf": [{"properties": {"type": {"const": kind}, "coordinates": of}} for kind, of in coordinates.items()],
+    }
+
+
+def _any(position: dict[str, Any]) -> dict[str, Any]:
+    simple = _simple(position)
+    collection = {
+        "type": "object",
+        "required": ["type", "geometries"],
+        "properties": {"type": {"const": "GeometryCollection"}, "geometries": _array(simple)},
+    }
+    return {"anyOf": [simple, collection]}
+
+
+#: The same rules as the functions below, but for closed rings: it only says yes or no, some fifty times as fast.
+_SOUND: Final = jsonschema_rs.Draft7Validator({"anyOf": [_any(_position()), _any(_position({"type": "number"}))]})
+
 #: Where a geometry crosses the antimeridian without being cut there, it looks wider than half the world.
 _WIDE = 180.0
 
@@ -34,20 +82,28 @@ _WIDE = 180.0
 def geometry_faults(geometry: Any, bbox: Any) -> list[str]:
     """What is wrong with an item's geometry and bbox, as clauses; empty where nothing is.
 
-    A missing bbox is the core schema's affair. A bbox that only disagrees with the geometry is let through: pgstac does
-    not look at it.
+    A bbox that only disagrees with the geometry is let through, as those of published items do: pgstac does not look
+    at it. One that crosses the antimeridian where the geometry does not is refused: extents are made of it.
     """
     if geometry is None:
-        return ["the geometry is null, and pgstac keeps no item without one"]
-    fault = _geometry_fault(geometry)
+        return ["the geometry is missing or null, and pgstac keeps no item without one"]
+    fault = _rings_of(geometry) if _SOUND.is_valid(geometry) else _geometry_fault(geometry)
+    box_fault = _bbox_fault(bbox)
     if fault is None:
-        fault = _validity_fault(geometry, bbox)
-    faults = [] if fault is None else [fault]
-    if bbox is not None:
-        box_fault = _bbox_fault(bbox)
-        if box_fault is not None:
-            faults.append(box_fault)
-    return faults
+        fault = _validity_fault(geometry, bbox if box_fault is None else None)
+    return [one for one in (fault, box_fault) if one is not None]
+
+
+def _rings_of(geometry: Mapping[str, Any]) -> str | None:
+    """What is wrong with the rings of a geometry of sound structure."""
+    kind = geometry["type"]
+    if kind == "Polygon":
+        return _rings_fault(geometry["coordinates"])
+    if kind == "MultiPolygon":
+        return next((fault for rings in geometry["coordinates"] if (fault := _rings_fault(rings))), None)
+    if kind == "GeometryCollection":
+        return next((fault for member in geometry["geometries"] if (fault := _rings_of(member))), None)
+    return None
 
 
 def _geometry_fault(geometry: Any) -> str | None:
@@ -114,9 +170,9 @@ def _coordinates_fault(coordinates: Any, depth: int, dimensions: set[int]) -> st
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             return f"has {_shown(number)} where a number is wanted"
     longitude, latitude = coordinates[0], coordinates[1]
-    if not -180 <= longitude <= 180:
+    if not -_LONGITUDE <= longitude <= _LONGITUDE:
         return f"has the longitude {_shown(longitude)}, which is outside -180 to 180"
-    if not -90 <= latitude <= 90:
+    if not -_LATITUDE <= latitude <= _LATITUDE:
         return f"has the latitude {_shown(latitude)}, which is outside -90 to 90"
     return None
 
@@ -134,33 +190,32 @@ def _rings_fault(rings: Sequence[Sequence[Any]]) -> str | None:
     return None
 
 
-def _validity_fault(geometry: Mapping[str, Any], bbox: Any) -> str | None:
-    """What GEOS has against it."""
+def _validity_fault(geometry: Mapping[str, Any], bbox: Sequence[float] | None) -> str | None:
+    """What GEOS has against it, and against a sound bbox beside it."""
     try:
-        drawn = shape(geometry)
-        if not shapely.is_valid(drawn):
-            reason = shapely.is_valid_reason(drawn).replace("[", " at ").rstrip("]").lower()
-            return f"the geometry is not valid: {reason}"
-    except (GEOSException, ValueError, TypeError) as error:
+        drawn = shapely.from_geojson(orjson.dumps(geometry))
+    except (GEOSException, TypeError) as error:
         return f"the geometry cannot be drawn: {error}"
-    crosses = (
-        isinstance(bbox, list | tuple)
-        and len(bbox) in (4, 6)
-        and all(isinstance(side, int | float) for side in bbox)
-        and bbox[0] > bbox[len(bbox) // 2]
-    )
-    if crosses:
-        for part in shapely.get_parts(drawn):
-            west, _, east, _ = part.bounds
-            if east - west > _WIDE:
-                return (
-                    "the bbox crosses the antimeridian and the geometry is not cut there, so it spans the rest of the "
-                    "world"
-                )
+    if not shapely.is_valid(drawn):
+        reason = shapely.is_valid_reason(drawn).replace("[", " at ").rstrip("]").lower()
+        return f"the geometry is not valid: {reason}"
+    if bbox is None or bbox[0] <= bbox[len(bbox) // 2]:
+        return None
+    gap_west, gap_east = bbox[len(bbox) // 2], bbox[0]
+    for part in shapely.get_parts(drawn):
+        west, _, east, _ = part.bounds
+        if east - west > _WIDE:
+            return (
+                "the bbox crosses the antimeridian and the geometry is not cut there, so it spans the rest of the world"
+            )
+        if gap_west <= west and east <= gap_east and (west < east or gap_west < west < gap_east):
+            return "the west of the bbox is greater than its east, yet the geometry does not cross the antimeridian"
     return None
 
 
 def _bbox_fault(bbox: Any) -> str | None:
+    if bbox is None:
+        return "the bbox is missing"
     if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
         return "the bbox is not an array of four or six numbers"
     for number in bbox:
@@ -168,7 +223,7 @@ def _bbox_fault(bbox: Any) -> str | None:
             return f"the bbox has {_shown(number)} where a number is wanted"
     half = len(bbox) // 2
     west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 and -90 <= north <= 90):
+    if max(abs(west), abs(east)) > _LONGITUDE or max(abs(south), abs(north)) > _LATITUDE:
         return f"the bbox {_shown(list(bbox))} leaves the world"
     if south > north:
         return f"the bbox {_shown(list(bbox))} has its south above its north"

@@ -10,6 +10,7 @@ import ipaddress
 import posixpath
 import re
 import socket
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,12 +19,20 @@ from urllib.parse import unquote, urlsplit
 from maap_stac_orchestration.catalog.job_files import JobFiles
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_S3 = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+_S3 = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]*)/(.+)", re.DOTALL | re.IGNORECASE)
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+#: What no host holds. Clients disagree on what to make of them, so that a host can hide behind one.
+_UNESCAPED = re.compile(r"[\x00-\x20\x7f\\]")
+_AUTHORITY = re.compile(r"[^:/]*:?/{0,2}[^/?#]*")
 #: Prefix of keys that every user may read, beside their own.
 SHARED = "shared/"
 #: Names that only mean something inside a network.
-_INNER_NAMES = (".localhost", ".local", ".internal", ".localdomain", ".lan", ".home.arpa", ".intranet")
+_INNER_NAMES = (
+    *(".localhost", ".local", ".internal", ".localdomain", ".lan", ".home.arpa", ".home", ".intranet"),
+    *(".corp", ".private", ".svc", ".test", ".invalid"),
+)
+#: IPv6 networks whose last four bytes are an IPv4 address that a gateway goes on to.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Place(StrEnum):
@@ -68,18 +77,20 @@ def locate(
     """Where an href of the document at `key` leads.
 
     Relative hrefs count from the document. They are taken as written where an object has that key, else with `%`
-    sequences decoded, as addresses are.
+    sequences decoded, as addresses are. Only names and spellings are looked at: a public name that its owner points at
+    a private address is for whoever opens it to refuse.
     """
-    if not href or "\0" in href:
-        return Target(Place.OUTSIDE, reason="it is empty" if not href else "it contains a NUL")
+    if not href.strip():
+        return Target(Place.OUTSIDE, reason="it is empty")
     if href.startswith("/vsi"):
         return Target(Place.OUTSIDE, reason="it is a path of GDAL's virtual file systems")
     if href.startswith("//"):
         return Target(Place.OUTSIDE, reason="it names a host without saying how to reach it")
-    if href.startswith("/") or _WINDOWS.match(href):
+    if href.startswith(("/", "~/")) or _WINDOWS.match(href):
         return Target(Place.LOCAL)
     scheme = _SCHEME.match(href)
-    if scheme is None:
+    # A file name may hold a colon (boreal-2024-06-01T10:00.tif) and then looks as if it began with a scheme.
+    if scheme is None or files.holds(f"{posixpath.dirname(key)}/{href}"):
         return _relative(href, key, files, username)
     name = scheme[1].lower()
     if name == "s3":
@@ -96,6 +107,9 @@ def web_fault(href: str) -> str | None:
     A server that follows addresses from a document (a tiler, a proxy) stands inside a network that the document's
     author does not: so loopback, private and link-local addresses are no places, however they are spelled.
     """
+    authority = _AUTHORITY.match(href)
+    if authority is None or _UNESCAPED.search(authority.group()):
+        return "its host holds spaces, backslashes or control characters"
     try:
         parts = urlsplit(href)
         host, _ = parts.hostname, parts.port
@@ -105,11 +119,14 @@ def web_fault(href: str) -> str | None:
         return "it names no host"
     if parts.username is not None or parts.password is not None:
         return "it carries a password or a name to log in with"
-    host = host.rstrip(".").lower()
+    # Clients unescape a host, and take wide digits and dots for plain ones, before they look it up.
+    host = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").rstrip(".").lower()
     address = _address(host)
     if address is not None:
-        inner = getattr(address, "ipv4_mapped", None) or address
-        return None if inner.is_global and not inner.is_multicast else "its host is a private address"
+        return None if _is_public(address) else "its host is a private address"
+    label = host.rpartition(".")[2]
+    if label.isdigit() or label.startswith("0x"):
+        return "its host is a number that is no address"
     if "." not in host or host.endswith(_INNER_NAMES):
         return "its host is a name inside a network"
     return None
@@ -127,17 +144,28 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
 def _relative(href: str, key: str, files: JobFiles, username: str) -> Target:
     folder = posixpath.dirname(key)
-    written = posixpath.normpath(posixpath.join(folder, href))
-    meant = written
-    if not files.holds(written):
-        path = unquote(re.split(r"[?#]", href, maxsplit=1)[0])
-        meant = posixpath.normpath(posixpath.join(folder, path)) if path else written
-    if "\0" in meant or not meant.startswith(f"{username}/"):
+    path = unquote(re.split(r"[?#]", href, maxsplit=1)[0])
+    # In the order in which an author may have meant it: as written, as an address, as a path with stray slashes in it.
+    meant = [_resolved(f"{folder}/{one}") for one in dict.fromkeys((href, path)) if one]
+    meant += [re.sub("/{2,}", "/", one) for one in meant if one is not None]
+    held = next((one for one in meant if one is not None and files.holds(one)), None)
+    target = held or _resolved(f"{folder}/{path or href}")
+    if target is None or "\0" in target or not target.startswith((f"{username}/", SHARED)):
         return Target(Place.OUTSIDE, reason="it leads out of the submitter's own folder", relative=True)
-    place = Place.JOB if meant.startswith(files.prefix) else Place.OBJECT
-    return Target(place, href=f"s3://{files.bucket}/{meant}", key=meant, relative=True)
+    place = Place.JOB if target.startswith(files.prefix) else Place.OBJECT
+    return Target(place, href=f"s3://{files.bucket}/{target}", key=target, relative=True)
 
 
 def _object(
@@ -146,13 +174,31 @@ def _object(
     match = _S3.fullmatch(href)
     if match is None:
         return Target(Place.OUTSIDE, reason="it names no object of a bucket")
-    bucket, key = match.groups()
-    if bucket == files.bucket and key.startswith(files.prefix):
-        return Target(Place.JOB, href=href, key=key)
+    bucket, written = match.groups()
+    # A key may hold `..` and `%2e`, but clients resolve them as they do in any address: what counts is where they go.
+    key, decoded = _resolved(written), _resolved(unquote(written))
+    if key is None or decoded is None or "\0" in decoded:
+        return Target(Place.OUTSIDE, reason="it leads out of the bucket")
     if bucket == files.bucket or bucket in job_buckets:
-        if key.startswith((f"{username}/", SHARED)):
-            return Target(Place.OBJECT, href=href)
-        return Target(Place.OUTSIDE, reason=f"it lies in another user's folder of the bucket {bucket}")
-    if bucket in readable_buckets:
-        return Target(Place.OBJECT, href=href)
-    return Target(Place.OUTSIDE, reason=f"the bucket {bucket} is not open to submitters")
+        allowed = (f"{username}/", SHARED)
+        if not (key.startswith(allowed) and decoded.startswith(allowed)):
+            return Target(Place.OUTSIDE, reason=f"it lies in another user's folder of the bucket {bucket}")
+        if bucket == files.bucket and key.startswith(files.prefix):
+            found = decoded if not files.holds(key) and files.holds(decoded) else key
+            return Target(Place.JOB, href=f"s3://{bucket}/{found}", key=found)
+    elif bucket not in readable_buckets:
+        return Target(Place.OUTSIDE, reason=f"the bucket {bucket} is not open to submitters")
+    return Target(Place.OBJECT, href=f"s3://{bucket}/{key}")
+
+
+def _resolved(path: str) -> str | None:
+    """A key without `.` and `..`, None where it leads above the bucket; empty segments are part of a key and stay."""
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            if not segments:
+                return None
+            segments.pop()
+        elif segment != ".":
+            segments.append(segment)
+    return "/".join(segments)

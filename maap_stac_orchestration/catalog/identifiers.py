@@ -18,19 +18,19 @@ _BREAKING = "/\\?#%"
 def id_fault(value: Any) -> str | None:
     """Why a value cannot be the id of an item, as a clause; None where it can."""
     if not isinstance(value, str):
-        return "it is not a text"
+        return "its id is missing" if value is None else "its id is not a text"
     if not value:
-        return "it is empty"
+        return "its id is empty"
     if len(value) > MAX_LENGTH:
-        return f"it has {len(value)} characters, and {MAX_LENGTH} are allowed"
+        return f"its id has {len(value)} characters, and {MAX_LENGTH} are allowed"
     if value in (".", ".."):
-        return "it means a folder in an address"
+        return "its id means a folder in an address"
     found = next((character for character in value if character in _BREAKING), None)
     if found is not None:
-        return f"it contains {found}"
+        return f"its id contains {found}"
     if value != value.strip():
-        return "it begins or ends with a space"
+        return "its id begins or ends with a space"
     unprintable = next((character for character in value if not character.isprintable()), None)
     if unprintable is not None:
-        return f"it contains the character U+{ord(unprintable):04X}, which cannot be printed"
+        return f"its id contains the character U+{ord(unprintable):04X}, which cannot be printed"
     return None

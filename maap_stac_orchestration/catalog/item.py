@@ -24,9 +24,11 @@ from maap_stac_orchestration.problems import Code, Problem
 __all__ = ["JobFiles", "PreparedItem", "prepare_item"]
 
 
-#: Stands in for a geometry while the core schema is checked: `geometry` looks at the real one, faster and closer.
+#: Stand in for what was looked at already, closer than the core schema does, so that it tells of the rest only.
 _SOME_GEOMETRY = {"type": "Point", "coordinates": [0.0, 0.0]}
+_SOME_BBOX = [0.0, 0.0, 0.0, 0.0]
 _SOME_TIME = "2000-01-01T00:00:00Z"
+_RANGE = ("start_datetime", "end_datetime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ def prepare_item(
 ) -> PreparedItem:
     """Checks an item and makes it ready to write; the input stays as it is.
 
+    An item may name a collection without linking to one, which the core schema forbids: both go, and the id was never
+    more than a request. Everything else of the core holds.
+
     Args:
         document: the item as it was read.
         key: the object key that it was read from, in `files.bucket`; relative hrefs count from it.
@@ -64,17 +69,18 @@ def prepare_item(
         job_buckets: the buckets that hold DPS outputs; in them only the user's own keys and `shared/` are allowed.
         schemas: extension schemas; None checks no extensions.
     """
-    requested = document.get("collection")
     if kind_of(document) != "item":
         return _refused(None, Problem(Code.ITEM_INVALID, key, "Its type is not Feature, so it is not a STAC Item."))
-    fault = id_fault(document.get("id"))
-    if fault is not None:
-        shown = ascii(document.get("id"))[:200]
-        return _refused(requested, Problem(Code.ITEM_ID_UNSAFE, shown, f"The item is {key}, and of its id: {fault}."))
-    about = document["id"]
+    about, requested = document.get("id"), document.get("collection")
     unwritten = unwritable(document)
+    fault = id_fault(about)
+    if fault is not None or not isinstance(about, str):
+        shown = about if isinstance(about, str) and about.isprintable() and about.strip() else key
+        detail = f"It stands in {key}, and {fault}."
+        # What cannot be written is not handed on either: a request may hold a NUL as well.
+        return _refused(None if unwritten else requested, Problem(Code.ITEM_ID_UNSAFE, shown[:1000], detail))
     if unwritten is not None:
-        return _refused(requested, Problem(Code.ITEM_INVALID, about, unwritten))
+        return _refused(None, Problem(Code.ITEM_INVALID, about, unwritten))
     if requested is not None and not isinstance(requested, str):
         return _refused(None, Problem(Code.ITEM_INVALID, about, "Its collection is not a text."))
     try:
@@ -83,7 +89,10 @@ def prepare_item(
         return _refused(requested, Problem(Code.ITEM_INVALID, about, str(error)))
     properties = item.get("properties")
     if not isinstance(properties, Mapping):
-        return _refused(requested, Problem(Code.ITEM_INVALID, about, "Its properties are not an object."))
+        return _refused(requested, Problem(Code.ITEM_INVALID, about, "Its properties are missing, or are no object."))
+    item.pop("collection", None)
+    if isinstance(links := item.get("links"), list):
+        item["links"] = [one for one in links if not (isinstance(one, Mapping) and one.get("rel") == "collection")]
 
     times = read_times(properties)
     item["properties"] = properties = {**properties, **times.mended}
@@ -93,15 +102,9 @@ def prepare_item(
         problems.append(Problem(Code.DATETIME_INVALID, about, _sentence(times.faults)))
     if faults:
         problems.append(Problem(Code.GEOMETRY_INVALID, about, _sentence(faults)))
-    checked = {**item, "geometry": _SOME_GEOMETRY}
+    checked = {**item, "geometry": _SOME_GEOMETRY, "bbox": _SOME_BBOX}
     if times.faults:
-        checked["properties"] = {
-            **properties,
-            "datetime": _SOME_TIME,
-            **dict.fromkeys(_RANGE & set(properties), _SOME_TIME),
-        }
-    if faults and "bbox" in item:
-        checked["bbox"] = [0.0, 0.0, 0.0, 0.0]
+        checked["properties"] = {**properties, "datetime": _SOME_TIME, **dict.fromkeys(_RANGE, _SOME_TIME)}
     errors = core_errors(checked)
     if errors:
         problems.append(Problem(Code.ITEM_INVALID, about, " ".join(errors)))
@@ -119,18 +122,14 @@ def prepare_item(
     )
     item["assets"] = clean_assets(item["assets"], about, files, lead, cleaned)
     item["links"] = clean_links(item["links"], lead, cleaned)
-    item.pop("collection", None)
     if schemas is not None:
-        # The document as it was checked against the core, since an extension may ask for a link or an asset.
-        cleaned.problems += _extension_problems(checked, about, schemas)
+        cleaned.problems += _extension_problems(document, about, schemas)
     mended = [f"The {field} of the item {about} was written as {text}." for field, text in times.mended.items()]
     return PreparedItem(item, requested or None, tuple(cleaned.problems), (*mended, *cleaned.repairs))
 
 
-_RANGE = {"start_datetime", "end_datetime"}
-
-
 def _extension_problems(document: Mapping[str, Any], about: str, schemas: ExtensionSchemas) -> list[Problem]:
+    """What the extensions that an item names find in it. In the versions that it names, so it is checked as it came."""
     problems = []
     for found in schemas.check(document):
         if found.unavailable is not None:

@@ -28,8 +28,10 @@ class JobFiles:
         return at < len(self._sorted) and self._sorted[at].startswith(folder)
 
     def named(self, name: str) -> tuple[str, ...]:
-        """The keys whose last segment is `name`."""
-        return tuple(self._by_name.get(name, ()))
+        """The keys whose last segment is `name`; where there are none, the folders of that name, as Zarr stores are."""
+        if not name:
+            return ()
+        return tuple(self._by_name[name] if name in self._by_name else self._folders_by_name.get(name, ()))
 
     @cached_property
     def _keys(self) -> frozenset[str]:
@@ -44,4 +46,17 @@ class JobFiles:
         names: dict[str, list[str]] = defaultdict(list)
         for key in self._sorted:
             names[key.rpartition("/")[2]].append(key)
+        return names
+
+    @cached_property
+    def _folders_by_name(self) -> Mapping[str, dict[str, None]]:
+        names: dict[str, dict[str, None]] = defaultdict(dict)
+        seen: set[str] = set()
+        for key in self._sorted:
+            folder = key.rpartition("/")[0]
+            while len(folder) >= len(self.prefix) and folder not in seen:
+                seen.add(folder)
+                parent, _, name = folder.rpartition("/")
+                names[name][folder] = None
+                folder = parent
         return names

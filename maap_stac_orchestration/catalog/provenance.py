@@ -1,4 +1,7 @@
-"""Where an item comes from, written into the item itself, and the hash that tells whether anything changed."""
+"""Where an item comes from, written into the item itself, and the hash that tells whether anything changed.
+
+Here belongs what an item says about its own making. Not here: the fuller record of that, which the ledger keeps.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ Here belongs which schema applies and how its errors are told. Not here: rules t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -68,55 +68,101 @@ class ExtensionErrors:
     errors: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """One extension's schema, ready to check with."""
+
+    #: With everything let pass that stands in a schema which is not at hand.
+    lenient: jsonschema_rs.Validator
+    #: With nothing of that kind let pass.
+    strict: jsonschema_rs.Validator
+    #: The schemas that it refers to and that are not at hand.
+    lacking: tuple[str, ...]
+
+
 class ExtensionSchemas:
-    """Published extension schemas in a folder, by the host and path of its address, compiled when first used."""
+    """Published extension schemas in a folder, by the host and path of their address, compiled when first used.
+
+    A schema may refer to another that is not in the folder (the projection extension refers to PROJJSON's, which few
+    items need): it still checks what it can, and only where the outcome hangs on the one that is missing is it
+    unavailable.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
-        self._compiled: dict[str, jsonschema_rs.Validator | str] = {}
+        self._compiled: dict[str, _Compiled | str] = {}
 
     def check(self, document: Mapping[str, Any]) -> list[ExtensionErrors]:
         """One entry for each extension of the document that is broken or cannot be checked."""
         found = []
-        extensions = document.get("stac_extensions") or ()
-        for uri in dict.fromkeys(one for one in extensions if isinstance(one, str)):
-            validator = self._validator(uri)
-            if isinstance(validator, str):
-                found.append(ExtensionErrors(uri, validator))
-            elif not validator.is_valid(document):
-                found.append(ExtensionErrors(uri, None, tuple(_told(validator, document))))
+        extensions = document.get("stac_extensions")
+        for uri in dict.fromkeys(one for one in extensions or () if isinstance(one, str)):
+            compiled = self._schema(uri)
+            if isinstance(compiled, str):
+                found.append(ExtensionErrors(uri, compiled))
+            elif compiled.strict.is_valid(document):
+                continue
+            elif errors := _told(compiled.lenient, document):
+                found.append(ExtensionErrors(uri, None, tuple(errors)))
+            else:
+                found.append(ExtensionErrors(uri, f"it refers to {compiled.lacking[0]}, which is not at hand"))
         return found
 
-    def _validator(self, uri: str) -> jsonschema_rs.Validator | str:
-        """The compiled schema, or why there is none."""
+    def _schema(self, uri: str) -> _Compiled | str:
+        """The compiled schema, or a clause that says why there is none."""
         if uri not in self._compiled:
             self._compiled[uri] = self._compile(uri)
         return self._compiled[uri]
 
-    def _compile(self, uri: str) -> jsonschema_rs.Validator | str:
+    def _compile(self, uri: str) -> _Compiled | str:
         try:
-            schema = self._retrieve(uri)
+            schema = self._read(uri)
         except (OSError, ValueError) as error:
             return str(error)
-        try:
-            return jsonschema_rs.validator_for(
-                schema, registry=_registry(), retriever=self._retrieve, base_uri=uri, validate_formats=False
-            )
-        except (ValueError, OSError, RuntimeError) as error:
-            # Also what a $ref within it lacks.
-            return f"its schema cannot be used: {_clipped(str(error))}"
+        lacking: dict[str, None] = {}
 
-    def _retrieve(self, uri: str) -> Any:
-        """The schema at an address, from the folder and nowhere else."""
-        parts = urlsplit(uri)
+        def retriever(missing: bool) -> Callable[[str], Any]:
+            def retrieve(referred: str) -> Any:
+                packaged = _packaged().get(referred.partition("#")[0])
+                if packaged is not None:
+                    return packaged
+                try:
+                    return self._read(referred)
+                except (OSError, ValueError):
+                    lacking[referred] = None
+                    return missing
+
+            return retrieve
+
+        try:
+            lenient, strict = (
+                jsonschema_rs.validator_for(schema, retriever=retriever(missing), base_uri=uri, validate_formats=False)
+                for missing in (True, False)
+            )
+        except (ValueError, TypeError, jsonschema_rs.ReferencingError) as error:
+            return f"its schema cannot be used: {_clipped(str(error))}"
+        return _Compiled(lenient, strict, tuple(lacking))
+
+    def _read(self, uri: str) -> Any:
+        """The schema at an address, from the folder and nowhere else.
+
+        Raises:
+            OSError, ValueError: with a clause that says why there is none.
+        """
+        try:
+            parts = urlsplit(uri)
+        except ValueError:
+            raise ValueError("its address is none of a published schema") from None
         names = [parts.netloc, *parts.path.split("/")]
-        if parts.scheme not in ("http", "https") or any(name in (".", "..") for name in names):
+        if parts.scheme not in ("http", "https") or any(name in (".", "..") or "\0" in name for name in names):
             raise ValueError("its address is none of a published schema")
         path = self._folder.joinpath(*(name for name in names if name))
-        if not path.is_file():
-            raise FileNotFoundError("its schema is not in the folder of schemas")
         try:
-            return json.loads(path.read_bytes())
+            raw = path.read_bytes()
+        except OSError:
+            raise FileNotFoundError("its schema is not in the folder of schemas") from None
+        try:
+            return json.loads(raw)
         except ValueError as error:
             raise ValueError(f"its schema is not JSON: {error}") from error
 
@@ -145,19 +191,30 @@ def _core_validator(uri: str) -> jsonschema_rs.Validator:
 def _told(validator: jsonschema_rs.Validator, document: Mapping[str, Any]) -> list[str]:
     told: dict[str, None] = {}
     for error in validator.iter_errors(document):
-        where = "/".join(str(step) for step in error.instance_path)
-        told[f"{where or 'The document'}: {_message(error)}."] = None
-        if len(told) == MAX_ERRORS:
-            break
+        for one in _closest(error):
+            where = "/".join(str(step) for step in one.instance_path)
+            told[f"{_clipped(where) or 'The document'}: {_message(one)}."] = None
+            if len(told) == MAX_ERRORS:
+                return list(told)
     return list(told)
+
+
+def _closest(error: jsonschema_rs.ValidationError) -> list[jsonschema_rs.ValidationError]:
+    """The errors to tell: where none of several forms fits, those of the form that comes closest."""
+    forms: list[list[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", None) or []
+    if not forms or not all(forms):
+        return [error]
+    # A form that fails deep inside was the one that was meant; one that fails at its door was not.
+    meant = max(forms, key=lambda errors: (min(len(one.instance_path) for one in errors), -len(errors)))
+    return [inner for one in meant for inner in _closest(one)]
 
 
 def _message(error: jsonschema_rs.ValidationError) -> str:
     message = error.message
     if len(message) > _LONGEST:
         # The message begins with the whole of what is wrong, which may be the whole document.
-        end = message.rfind(" is not ")
-        message = f"what stands there{message[end:]}" if end >= 0 else message
+        shown = message.rfind(" is not ")
+        message = f"what stands there{message[shown:]}" if shown >= 0 else message
     return _clipped(message)
 
 
