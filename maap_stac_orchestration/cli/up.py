@@ -63,6 +63,7 @@ def command(detach: bool, home: Path | None, port_base: int | None, demo: bool) 
                 click.echo(_summary(started.stack))
             click.echo("Ctrl-C stops it.")
             _watch(started.stack)
+            return 0
     except KeyboardInterrupt:
         if detach:
             raise click.Abort from None
@@ -105,11 +106,14 @@ def _summary(stack: Stack) -> str:
     return "\n".join(f"  {name:<14}{value}" for name, value in rows)
 
 
-def _watch(stack: Stack) -> NoReturn:
-    """Says when a part falls ill and when it is well again, until a signal comes."""
+def _watch(stack: Stack) -> None:
+    """Says when a part falls ill and when it is well again, until a signal comes or `maap-stac down` was called."""
     ill: set[str] = set()
     while True:
         time.sleep(_WATCH_SECONDS)
+        if not stack.supervisor.answers():
+            _tell("the stack was stopped from elsewhere")
+            return
         for health in stack.health():
             if health.healthy and health.name in ill:
                 ill.discard(health.name)

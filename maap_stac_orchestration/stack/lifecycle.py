@@ -38,7 +38,7 @@ from maap_stac_orchestration.stack.postgres import PostgresServer, prepare_datab
 from maap_stac_orchestration.stack.supervision import Program, Supervisor
 
 #: Seconds that a part may take to become well; the first start of Dagster's webserver takes long on a small machine.
-_PATIENCE = 180.0
+_PATIENCE = 300.0
 #: Processes of a part that end before it was ever well, until it is given up.
 _TRIES = 3
 #: What the other parts need to the end.
@@ -240,7 +240,12 @@ def _plan(
             tell("making a database cluster")
         server = PostgresServer.create(home.folder, port=base)
     plan = make_plan(
-        home, base, outside, environment, postgres=server.client_environment(DATABASE) if server is not None else None
+        home,
+        base,
+        outside,
+        environment,
+        postgres=server.client_environment(DATABASE) if server is not None else None,
+        own=memory.env,
     )
     home.remember(port_base=base, plan=plan.record())
     return Stack(plan, server, supervisor, parts(plan, server, supervisor))

@@ -149,6 +149,7 @@ def make_plan(
     environment: Mapping[str, str],
     *,
     postgres: Mapping[str, str] | None,
+    own: Mapping[str, str] | None = None,
 ) -> Plan:
     """Makes the plan.
 
@@ -158,10 +159,12 @@ def make_plan(
         outside: what the environment points at.
         environment: the environment of the command.
         postgres: libpq's variables for the stack's own database; None where the environment points at one.
+        own: what clients of this home's last start export.
 
     Raises:
         StackError: the environment points at something only in part.
     """
+    own = own or {}
     client: dict[str, str] = {}
     if postgres is not None:
         client |= postgres
@@ -186,10 +189,12 @@ def make_plan(
     client["MAAP_STAC_BUCKETS"] = environment["MAAP_STAC_BUCKETS"] if outside.store else bucket
     if queue_url is not None:
         client["MAAP_STAC_QUEUE_URL"] = queue_url
+    for name, part in (("MAAP_STAC_PUBLIC_URL", "api"), ("MAAP_STAC_DAGSTER_URL", "dagster")):
+        # People may reach it under another address than here; but not under that of an earlier start.
+        if not _points(environment, own, (name,)):
+            client[name] = f"http://127.0.0.1:{port_base + OFFSETS[part]}"
     client |= {
         "MAAP_STAC_HOME": str(home.folder),
-        "MAAP_STAC_PUBLIC_URL": f"http://127.0.0.1:{port_base + OFFSETS['api']}",
-        "MAAP_STAC_DAGSTER_URL": f"http://127.0.0.1:{port_base + OFFSETS['dagster']}",
         "DAGSTER_HOME": str(home.dagster),
         DAGSTER_URL_VARIABLE: dagster_url,
     }

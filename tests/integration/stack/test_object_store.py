@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
@@ -220,3 +221,20 @@ def test_motos_administration_cannot_be_reached(make_store: Any) -> None:
     store = make_store()
     assert requests.post(f"{store.endpoint}/moto-api/reset").status_code == 404
     assert requests.get(f"{store.endpoint}/{BUCKET}").status_code == 200
+
+
+def test_catalogs_whose_messages_were_lost_are_in_the_ledger_after_a_restart(
+    make_store: Any, database_env: dict[str, str], connection: psycopg.Connection[Any]
+) -> None:
+    store = make_store("--announce")
+    key = "user/dps_output/algorithm/v1/tag/2025/08/19/09/59/01/262274/catalog.json"
+    store.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    store.client("s3").put_object(Bucket=BUCKET, Key="user/elsewhere.json", Body=b"{}")
+    # Nobody has drained the queue, and it forgets.
+    store.restart()
+    deadline = time.monotonic() + 30
+    while not (rows := connection.execute("SELECT key FROM ledger.catalog").fetchall()):
+        assert time.monotonic() < deadline
+        connection.rollback()
+        time.sleep(0.1)
+    assert rows == [(key,)]

@@ -101,3 +101,15 @@ def test_an_outside_store_is_taken_as_it_is(tmp_path: Path):
     assert made.client["MAAP_STAC_BUCKETS"] == "one, two"
     assert made.environment(environment)["AWS_PROFILE"] == "work"
     assert made.client["MAAP_STAC_HOME"] == str(home.folder)
+
+
+def test_the_address_that_people_use_is_kept_unless_it_is_that_of_an_earlier_start(tmp_path: Path):
+    def public_url(**environment: str) -> str:
+        own = {"MAAP_STAC_PUBLIC_URL": "http://127.0.0.1:8603"}
+        inside = Outside(postgres=False, store=False)
+        made = make_plan(Home(tmp_path), 8700, inside, environment, postgres=POSTGRES, own=own)
+        return made.client["MAAP_STAC_PUBLIC_URL"]
+
+    assert public_url() == "http://127.0.0.1:8703"
+    assert public_url(MAAP_STAC_PUBLIC_URL="http://127.0.0.1:8603") == "http://127.0.0.1:8703"
+    assert public_url(MAAP_STAC_PUBLIC_URL="https://stac.example.org") == "https://stac.example.org"
