@@ -33,6 +33,7 @@ PRELOADED = (
     "maap_stac_orchestration.pipeline.read",
     "maap_stac_orchestration.pipeline.registry",
     "maap_stac_orchestration.store.s3",
+    "maap_stac_orchestration.warm",
 )
 
 
