@@ -1,8 +1,8 @@
 """Imported once by the process that runs are forked from: does beforehand what every run would do first.
 
 Here belongs what takes tenths of a second, is the same for every run, and bears being forked: compiled schemas and
-clients that have not connected yet. Not here: connections. Nothing but `stack.code_server` imports it, since importing it
-is what does it.
+clients that have not connected yet. Not here: connections. Only `stack.code_server` imports it, since importing it is
+what does it.
 """
 
 from __future__ import annotations
