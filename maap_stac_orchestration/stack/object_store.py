@@ -38,6 +38,7 @@ from moto.moto_server.werkzeug_app import (
 
 from maap_stac_orchestration.stack.events import Wired, wire
 from maap_stac_orchestration.stack.object_files import ObjectFiles, StoredObject
+from maap_stac_orchestration.stack.plan import CREDENTIALS, REGION
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEALTH_PATH = "/_health"
-#: What a client signs with. moto checks no signature, but its clients insist on signing.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-REGION = "us-west-2"
 #: Catalogs recorded in one transaction when they are announced again after a start.
 ANNOUNCED_AT_ONCE = 1000
 

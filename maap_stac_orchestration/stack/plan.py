@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from maap_stac_orchestration.stack.errors import StackError
+from maap_stac_orchestration.stack.events import QUEUE
 from maap_stac_orchestration.stack.home import Home
 
 #: Where ports begin unless told otherwise.
@@ -30,6 +31,12 @@ DATABASE = "maap"
 DAGSTER_DATABASE = "dagster"
 #: The variable that dagster.yaml takes Dagster's database from.
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
+
+#: What clients of the local store sign with. It checks no signature, but its clients insist on signing.
+REGION = "us-west-2"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+#: moto's, which stands in the address of its queues. moto itself takes a second to import.
+_ACCOUNT = "123456789012"
 
 _POSTGRES_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 _STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MAAP_STAC_QUEUE_URL", "MAAP_STAC_BUCKETS")
@@ -183,7 +190,7 @@ def make_plan(
     else:
         bucket = BUCKET
         endpoint = f"http://127.0.0.1:{port_base + OFFSETS['object-store']}"
-        queue_url = f"{endpoint}/{ACCOUNT}/{QUEUE}"
+        queue_url = f"{endpoint}/{_ACCOUNT}/{QUEUE}"
         client |= _store_variables(endpoint)
     client |= {name: value for name, value in environment.items() if name.startswith("MAAP_STAC_")}
     client["MAAP_STAC_BUCKETS"] = environment["MAAP_STAC_BUCKETS"] if outside.store else bucket
@@ -201,19 +208,12 @@ def make_plan(
     return Plan(home, port_base, outside, bucket, queue_url, endpoint, database_url, dagster_url, client, beside)
 
 
-#: As in `events` and in moto, neither of which is imported for this: it takes a second.
-QUEUE = "dps-catalogs"
-ACCOUNT = "123456789012"
-REGION = "us-west-2"
-
-
 def _store_variables(endpoint: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **CREDENTIALS,
         # Nobody shall look for credentials in the network.
         "AWS_EC2_METADATA_DISABLED": "true",
         # GDAL has variables of its own.
