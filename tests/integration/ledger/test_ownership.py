@@ -1,0 +1,151 @@
+"""Who owns ids of default collections, collections and items, and which registries were in force."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from maap_stac_orchestration.governance.default_collection import DEFAULT_TEMPLATE, default_collection_id
+from maap_stac_orchestration.ledger import collections, items, registries
+from maap_stac_orchestration.ledger.default_ids import NoDefaultId, own
+from maap_stac_orchestration.ledger.records import KnownItem
+
+from .build import WRITTEN, Connection
+
+WITHOUT_TAG = "{username}__{algorithm_name}__{algorithm_version}"
+
+
+def own_id(
+    conn: Connection, username: str, algorithm: str, version: str, tag: str | None, template: str = DEFAULT_TEMPLATE
+) -> str:
+    names = (username, algorithm, version, tag)
+    return own(conn, names, default_collection_id(names, template))
+
+
+def test_the_first_names_to_come_own_the_plain_id_and_keep_it(connection: Connection) -> None:
+    first = own_id(connection, "ana", "flood map", "v1", None)
+    second = own_id(connection, "ana", "flood/map", "v1", None)
+    assert first == "ana__flood-map__v1"
+    assert second.startswith("ana__flood-map__v1-")
+    assert own_id(connection, "ana", "flood map", "v1", None) == first
+    assert own_id(connection, "ana", "flood/map", "v1", None) == second
+
+
+def test_ids_that_differ_in_case_only_are_not_both_given_away(connection: Connection) -> None:
+    assert own_id(connection, "ana", "Flood", "v1", None) == "ana__Flood__v1"
+    assert own_id(connection, "ana", "flood", "v1", None) != "ana__flood__v1"
+
+
+def test_names_that_the_template_leaves_out_do_not_count(connection: Connection) -> None:
+    one = own_id(connection, "ana", "flood", "v1", "a", template=WITHOUT_TAG)
+    assert own_id(connection, "ana", "flood", "v1", "b", template=WITHOUT_TAG) == one
+
+
+def test_an_id_whose_hash_somebody_spelled_out_is_passed_over(connection: Connection) -> None:
+    default = default_collection_id(("ana", "flood/map", "v1", None))
+    own_id(connection, "ana", "flood map", "v1", None)
+    forged = default.hashed.split("__")
+    assert own_id(connection, "ana", forged[1], forged[2], None) == default.hashed
+    third = own(connection, ("ana", "flood/map", "v1", None), default)
+    assert third == list(default.candidates())[2]
+
+
+def test_there_is_an_end_to_ids(connection: Connection) -> None:
+    default = default_collection_id(("ana", "flood", "v1", None))
+    connection.execute(
+        "INSERT INTO ledger.default_collection (id, username, algorithm, version) "
+        "SELECT upper(id), 'eve', 'x', 'y' FROM unnest(%s::text[]) AS id",
+        [list(default.candidates())],
+    )
+    with pytest.raises(NoDefaultId, match="ana, flood, v1, no tag"):
+        own(connection, ("ana", "flood", "v1", None), default)
+
+
+def test_those_who_ask_at_once_agree(database: str) -> None:
+    every = ["a b", "a/b", "a+b", "A b"] * 4
+
+    def ask(algorithm: str) -> tuple[str, str]:
+        with psycopg.connect(database) as conn:
+            return algorithm, own_id(conn, "ana", algorithm, "v1", None)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, every))
+    assert len(answers) == 4
+    assert len({id.lower() for _, id in answers}) == 4
+
+
+def test_a_collection_is_registered_once_and_keeps_its_owner(connection: Connection) -> None:
+    assert collections.register(connection, "flood", owner="ana", job_id=None)
+    assert not collections.register(connection, "flood", owner="bob", job_id=None)
+    assert collections.find(connection, ["flood", "other"])["flood"].owner == "ana"
+
+
+def test_a_collection_whose_id_differs_in_case_only_is_refused(connection: Connection) -> None:
+    collections.register(connection, "flood", owner="ana", job_id=None)
+    with pytest.raises(collections.CollectionIdTaken, match=r"Flood .* flood"):
+        collections.register(connection, "Flood", owner="ana", job_id=None)
+
+
+def test_collections_that_changed_wait_for_upkeep_longest_first(connection: Connection) -> None:
+    collections.changed(connection, ["b"])
+    collections.changed(connection, ["a"])
+    waiting = collections.to_refresh(connection)
+    assert waiting[0].changed_at is not None
+    assert [(one.id, one.owner) for one in waiting] == [("b", None), ("a", None)]
+    assert [one.id for one in collections.to_refresh(connection, limit=1)] == ["b"]
+    collections.refreshed(connection, "b", waiting[0].changed_at)
+    assert [one.id for one in collections.to_refresh(connection)] == ["a"]
+
+
+def test_a_change_during_upkeep_is_not_covered_by_it(connection: Connection) -> None:
+    collections.changed(connection, ["a"])
+    (before,) = collections.to_refresh(connection)
+    assert before.changed_at is not None
+    collections.changed(connection, ["a"])
+    collections.refreshed(connection, "a", before.changed_at)
+    assert [one.id for one in collections.to_refresh(connection)] == ["a"]
+
+
+def test_a_collection_from_before_that_clashes_in_case_stops_nobody(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    collections.changed(connection, ["Flood", "flood", "other"])
+    assert len(collections.to_refresh(connection)) == 2
+    assert "gets no upkeep" in caplog.text
+
+
+ITEM = KnownItem("flood", "one", None, "ana", WRITTEN, WRITTEN, "hash", "key", "etag", "sha", "run")
+
+
+def test_an_item_is_known_by_who_wrote_it_last(connection: Connection) -> None:
+    assert items.write(connection, [ITEM, replace(ITEM, id="two"), replace(ITEM, collection="other")]) == 3
+    newer = replace(ITEM, content_hash="another", job_id=5, run_id=None)
+    assert items.write(connection, [newer]) == 1
+    assert items.known(connection, "flood", ["one", "two", "three"]) == {"one": newer, "two": replace(ITEM, id="two")}
+    assert items.known(connection, "flood", []) == {}
+
+
+def test_an_item_that_stands_twice_among_rows_is_written_as_the_last_one_says(connection: Connection) -> None:
+    items.write(connection, [ITEM, replace(ITEM, content_hash="last")])
+    assert items.known(connection, "flood", ["one"])["one"].content_hash == "last"
+
+
+def test_loads_of_a_registry_are_on_record_without_repetition(connection: Connection) -> None:
+    for version, error in (("a", None), ("a", None), ("b", "Line 3."), ("b", "Line 3."), ("a", None)):
+        registries.record_load(connection, version=version, source="file", content=version, error=error)
+    found = connection.execute("SELECT version, ok, error FROM ledger.registry_version ORDER BY id").fetchall()
+    assert found == [("a", True, None), ("b", False, "Line 3."), ("a", True, None)]
+
+
+def test_the_last_good_registry_of_a_source_is_the_last_that_loaded(connection: Connection) -> None:
+    assert registries.last_good(connection, "file") is None
+    long = "x" * 10_000
+    registries.record_load(connection, version="a", source="file", content=long)
+    registries.record_load(connection, version="b", source="file", content="y", error="Line 3.")
+    registries.record_load(connection, version="c", source="other", content="z")
+    found = registries.last_good(connection, "file")
+    assert found is not None
+    assert (found.version, found.content) == ("a", long)
