@@ -32,7 +32,9 @@ def running_stack() -> Iterator[dict[str, Any]]:
     home = Path(tempfile.mkdtemp(prefix="maap-stac-bench-"))
     former = dict(os.environ)
     # A stack uses what the environment points at: this one shall have everything of its own.
-    clean = {name: value for name, value in former.items() if not name.startswith(("PG", "AWS_", "MAAP_STAC_"))}
+    clean = {
+        name: value for name, value in former.items() if not name.startswith(("PG", "AWS_", "MAAP_STAC_", "DAGSTER_"))
+    }
     try:
         _maap_stac("up", "--detach", "--home", str(home), "--port-base", str(_free_ports()), env=clean)
         document = json.loads((home / "stack.json").read_bytes())

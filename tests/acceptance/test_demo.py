@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.acceptance.client import StackClient
+from tests.acceptance.conftest import MAAP_STAC, clean_environment
 
 COLLECTION = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
 
@@ -24,10 +22,9 @@ def client(stack: dict) -> StackClient:
 
 def demo(client: StackClient, *arguments: str) -> dict:
     """Runs `maap-stac demo --json` against the stack; gives its document."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AWS_", "MAAP_STAC_"))}
     ran = subprocess.run(
-        [Path(sys.executable).with_name("maap-stac"), "demo", "--json", *arguments],
-        env=clean | client.env,
+        [MAAP_STAC, "demo", "--json", *arguments],
+        env=clean_environment() | client.env,
         capture_output=True,
         text=True,
         timeout=300,
