@@ -226,7 +226,9 @@ def claim(
     wait_deadline: timedelta,
     max_attempts: int,
 ) -> Batch:
-    """Takes on due jobs of a day; commit to make it hold. An empty batch says that nothing is due.
+    """Takes on due jobs of a day. An empty batch says that nothing is due.
+
+    Holds once the caller's transaction is committed; where none is open, at once.
 
     Never waits for another claim, and never takes what another holds. Jobs whose lease ran out are due; those of them
     that were tried `max_attempts` times become `failed` instead.

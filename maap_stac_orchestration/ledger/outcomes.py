@@ -58,9 +58,10 @@ WITH outcome AS (
     SELECT * FROM unnest(
         %(job)s::bigint[], %(state)s::text[], %(again)s::boolean[], %(loaded)s::integer[], %(unchanged)s::integer[],
         %(fallback)s::integer[], %(refused)s::integer[], %(items)s::integer[], %(algorithm)s::text[],
-        %(version)s::text[], %(tag)s::text[], %(named)s::boolean[], %(modified)s::timestamptz[]
+        %(version)s::text[], %(tag)s::text[], %(named)s::boolean[], %(modified)s::timestamptz[], %(attempt)s::smallint[]
     ) AS o (
-        job_id, state, again, loaded, unchanged, fallback, refused, items, algorithm, version, tag, named, modified
+        job_id, state, again, loaded, unchanged, fallback, refused, items, algorithm, version, tag, named, modified,
+        attempt
     )
 ),
 code AS (
@@ -72,9 +73,6 @@ target AS (
     SELECT job_id, array_agg(DISTINCT collection ORDER BY collection) AS collections
     FROM unnest(%(target_job)s::bigint[], %(target)s::text[]) AS t (job_id, collection)
     GROUP BY job_id
-),
-before AS (
-    SELECT id, attempts FROM ledger.job WHERE id = ANY (%(job)s)
 ),
 ended AS (
     UPDATE ledger.job SET
@@ -108,15 +106,14 @@ ended AS (
     LEFT JOIN code USING (job_id)
     LEFT JOIN target USING (job_id)
     WHERE job.id = outcome.job_id
-    RETURNING job.id, job.state, outcome.again
+    RETURNING job.id, job.state, outcome.again, outcome.attempt
 )
 INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
 SELECT
-    ended.id, ended.state, %(run_id)s, before.attempts,
-    CASE WHEN ended.again THEN 'A catalog of the job got a new version while a run was at work on it.' END
+    id, state, %(run_id)s, attempt,
+    CASE WHEN again THEN 'A catalog of the job got a new version while a run was at work on it.' END
 FROM ended
-JOIN before USING (id)
-ORDER BY ended.id
+ORDER BY id
 """
 
 _FORGET = (
@@ -201,7 +198,7 @@ ORDER BY taken.number
 
 
 def finish(conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob]) -> Finished:
-    """Writes down how jobs of a batch ended and ends their leases; commit to make it hold.
+    """Writes down how jobs of a batch ended and ends their leases, in the caller's transaction if one is open.
 
     Problems, items and documents of a job replace those of the run before; decisions are added to the audit trail
     where they differ from the last one of the job about the same collection. A job of which another catalog became
@@ -225,9 +222,9 @@ def finish(conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob]) -> F
         lost = frozenset(ended.keys() - held.keys())
         # In the order of their numbers, in which all that lock several jobs lock them.
         jobs = {number: ended[number] for number in held}
-        again = frozenset(
-            {number for number, generation in held.items() if generation != jobs[number].claim.generation}
-            | _read_catalogs(conn, batch, jobs)
+        _record_read_catalogs(conn, batch, jobs)
+        again = _changed_meanwhile(
+            conn, {number: jobs[number] for number, now in held.items() if now != jobs[number].claim.generation}
         )
         if jobs:
             _write(conn, batch, jobs, again)
@@ -250,26 +247,40 @@ def _by_number(outcomes: Iterable[FinishedJob]) -> dict[int, FinishedJob]:
     return ended
 
 
-def _read_catalogs(conn: Connection, batch: Batch, jobs: Mapping[int, FinishedJob]) -> set[int]:
-    """Records the catalogs that were read, so that their late events change nothing. Gives the jobs of which the ledger
-    came to know another version since the claim."""
+def _record_read_catalogs(conn: Connection, batch: Batch, jobs: Mapping[int, FinishedJob]) -> None:
+    """Records the catalogs that were read, so that their late events change nothing."""
     read = {(number, pin.key): pin for number, job in jobs.items() for pin in _catalogs(job)}
-    if not read:
-        return set()
-    columns = _columns(
-        ("job", "key", "etag", "version_id", "size", "last_modified", "claimed"),
-        (
-            (number, key, pin.etag, pin.version_id, pin.size, pin.last_modified, jobs[number].claim.catalogs.get(key))
-            for (number, key), pin in read.items()
-        ),
-    )
-    conn.execute(_READ_CATALOGS, columns | {"batch": batch.batch_id})
-    return {
-        number
-        for number, key, etag in conn.execute(_CURRENT_CATALOGS, {"ids": sorted({number for number, _ in read})})
-        # A version that was known when the job was claimed is older than what was read after that.
-        if (number, key) in read and etag not in (read[number, key].etag, jobs[number].claim.catalogs.get(key))
+    if read:
+        columns = _columns(
+            ("job", "key", "etag", "version_id", "size", "last_modified", "claimed"),
+            (
+                (number, key, *_version(pin), pin.last_modified, jobs[number].claim.catalogs.get(key))
+                for (number, key), pin in read.items()
+            ),
+        )
+        conn.execute(_READ_CATALOGS, columns | {"batch": batch.batch_id})
+
+
+def _version(pin: Pin) -> tuple[str, str | None, int]:
+    return pin.etag, pin.version_id, pin.size
+
+
+def _changed_meanwhile(conn: Connection, jobs: Mapping[int, FinishedJob]) -> frozenset[int]:
+    """Those of the jobs, which all got a new version of a catalog since they were claimed, of which one was not read.
+
+    Events of nested catalogs often come while the job is being read on account of its root; what they tell of is then
+    what was read, and reading it again would find nothing but unchanged items.
+    """
+    if not jobs:
+        return frozenset()
+    covered = {
+        number: {**job.claim.catalogs, **{pin.key: pin.etag for pin in _catalogs(job)}} for number, job in jobs.items()
     }
+    return frozenset(
+        number
+        for number, key, etag in conn.execute(_CURRENT_CATALOGS, {"ids": list(jobs)})
+        if covered[number].get(key) != etag
+    )
 
 
 def _catalogs(job: FinishedJob) -> list[Pin]:
@@ -320,11 +331,12 @@ def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int]) -> dict[str, l
             None if names is None else storable_or_none(names.tag, LONGEST_NAME),
             names is not None,
             max(dates, default=None),
+            job.claim.attempt,
         )
 
     columns = (
         *("job", "state", "again", "loaded", "unchanged", "fallback", "refused", "items"),
-        *("algorithm", "version", "tag", "named", "modified"),
+        *("algorithm", "version", "tag", "named", "modified", "attempt"),
     )
     return _columns(columns, (row(number, job) for number, job in jobs.items()))
 

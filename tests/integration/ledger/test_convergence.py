@@ -1,0 +1,137 @@
+"""Whatever the order in which catalogs are written, seen, claimed and finished, in the end each job stands on what was
+written last, and was read once more at most for each version that was not read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maap_stac_orchestration.ledger.discovery import record
+from maap_stac_orchestration.ledger.outcomes import finish
+from maap_stac_orchestration.ledger.records import Batch, SeenCatalog, State
+
+from .build import WRITTEN, Connection, ended, let_leases_run_out, let_time_pass, pin, prefix, seen, take
+
+_numbers = itertools.count(1)
+
+#: What can happen, besides the author writing: an event arrives (again), the bucket is listed, time passes.
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.sampled_from(["catalog.json", "tiles/catalog.json"]), st.sampled_from("abc")),
+        st.tuples(st.just("deliver"), st.integers(0, 9), st.none()),
+        st.tuples(st.sampled_from(["list", "claim", "read", "finish", "die", "later"]), st.none(), st.none()),
+    ),
+    max_size=25,
+)
+
+
+class World:
+    """A bucket with one job, its events that are under way, and a run that may be at work on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.job = prefix(next(_numbers))
+        self.clock = WRITTEN
+        self.bucket: dict[str, SeenCatalog] = {}
+        self.events: list[SeenCatalog] = []
+        self.run: Batch | None = None
+        self.read: dict[str, SeenCatalog] | None = None
+        #: What the run that ended last had read.
+        self.ended_with: dict[str, SeenCatalog] = {}
+
+    def write(self, name: str, etag: str) -> None:
+        self.clock += timedelta(seconds=2)
+        self.bucket[name] = seen(self.job, etag, name=name, at=self.clock)
+        self.events.append(self.bucket[name])
+
+    def deliver(self, number: int) -> None:
+        if self.events:
+            record(self.connection, [self.events[number % len(self.events)]])
+
+    def list(self) -> None:
+        found = [
+            seen(self.job, one.etag, name=name, at=one.last_modified, source="listing")
+            for name, one in self.bucket.items()
+        ]
+        record(self.connection, found)
+
+    def claim(self) -> None:
+        if batch := take(self.connection):
+            self.run, self.read = (batch if batch.jobs else self.run), (None if batch.jobs else self.read)
+
+    def read_(self) -> None:
+        if self.run is not None and self.read is None:
+            self.read = dict(self.bucket)
+
+    def finish(self) -> None:
+        if self.run is None or self.read is None:
+            return
+        pins = [pin(one.key, one.etag, one.last_modified) for one in self.read.values()]
+        finished = finish(self.connection, self.run, [ended(job, State.LOADED, read=pins) for job in self.run.jobs])
+        self.connection.commit()
+        assert len(finished.accepted) == len(self.run.jobs)
+        self.ended_with, self.run, self.read = self.read, None, None
+
+    def die(self) -> None:
+        self.run = self.read = None
+        let_leases_run_out(self.connection)
+
+    def later(self) -> None:
+        if self.run is None:
+            let_time_pass(self.connection)
+
+    def step(self, what: str, first: object, second: object) -> None:
+        method = getattr(self, {"read": "read_"}.get(what, what))
+        method(*(one for one in (first, second) if one is not None))
+
+    def settle(self) -> int:
+        """Delivers every event, lets runs come as long as there is work; gives their number."""
+        if self.run is not None:
+            self.read_()
+            self.finish()
+        for event in (*reversed(self.events), *self.events):
+            record(self.connection, [event])
+        for runs in range(50):
+            let_time_pass(self.connection)
+            self.claim()
+            if self.run is None:
+                return runs
+            self.read_()
+            self.finish()
+        raise AssertionError("there is no end to the work")
+
+
+@pytest.fixture
+def one_connection(database: str) -> Iterator[Connection]:
+    """Shared by all examples, each of which has a job of its own."""
+    with psycopg.connect(database) as connection:
+        yield connection
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_in_the_end_a_job_stands_on_what_was_written_last(one_connection: Connection, steps: list) -> None:
+    world = World(one_connection)
+    for step in steps:
+        world.step(*step)
+    runs = world.settle()
+    assert {name: one.etag for name, one in world.ended_with.items()} == {
+        name: one.etag for name, one in world.bucket.items()
+    }
+    # Every version was read by the first of these runs; events of what was read bring no further one.
+    assert runs <= 1
+    row = one_connection.execute("SELECT state FROM ledger.job WHERE prefix = %s", (world.job,)).fetchone()
+    assert row == (None if not world.bucket else ("loaded",))
+    catalogs = one_connection.execute(
+        "SELECT count(*), count(DISTINCT (key, etag)) FROM ledger.catalog JOIN ledger.job ON job.id = job_id"
+        " WHERE prefix = %s",
+        (world.job,),
+    ).fetchone()
+    assert catalogs is not None
+    assert catalogs[0] == catalogs[1] == len({(one.key, one.etag) for one in world.events})
