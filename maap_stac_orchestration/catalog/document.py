@@ -24,7 +24,7 @@ STAC_VERSION: Final = "1.1.0"
 
 Kind = Literal["item", "catalog", "collection", "item_collection"]
 
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-[0-9A-Za-z.-]+)?", re.ASCII)
 _BY_TYPE: Final[dict[str, Kind]] = {
     "Feature": "item",
     "FeatureCollection": "item_collection",
@@ -107,6 +107,9 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
     kind = kind_of(document)
     if kind is None or kind == "item_collection":
         raise NotMigrated("It is neither an Item nor a Catalog nor a Collection.")
+    fault = _structure_fault(document)
+    if fault is not None:
+        raise NotMigrated(fault)
     # The geometry, often most of the document, takes no part in a migration: it is spared the deep copy inside pystac.
     source = {key: value for key, value in document.items() if key != "geometry"}
     try:
@@ -120,6 +123,8 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, pystac.STACError) as error:
         # pystac's migrations take the structure for granted; the incident here is a document, never our code's state.
         raise NotMigrated(f"It cannot be read as STAC {version}: {type(error).__name__} {error}.") from error
+    except RecursionError as error:
+        raise NotMigrated("It is nested too deeply to be read.") from error
     migrated["type"] = _TYPES[kind]
     _keep_unknown_projection(source, migrated)
     if "geometry" in document:
@@ -198,6 +203,25 @@ def _version_of(document: Mapping[str, Any]) -> tuple[int, int, int] | None:
     version = document.get("stac_version")
     match = _VERSION.fullmatch(version) if isinstance(version, str) else None
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def _structure_fault(document: Mapping[str, Any]) -> str | None:
+    """What pystac would stumble over, as a sentence; what is missing is the core schema's affair."""
+    links, extensions = document.get("links", []), document.get("stac_extensions")
+    if "properties" in document and not isinstance(document["properties"], Mapping):
+        return "Its properties are not an object."
+    for name in ("assets", "item_assets"):
+        assets = document.get(name, {})
+        if not isinstance(assets, Mapping):
+            return f"Its {name} are not an object."
+        broken = next((key for key, asset in assets.items() if not isinstance(asset, Mapping)), None)
+        if broken is not None:
+            return f"What stands at {name}/{broken} is not an object."
+    if not isinstance(links, list) or not all(isinstance(link, Mapping) for link in links):
+        return "Its links are not an array of objects."
+    if extensions is not None and not (isinstance(extensions, list) and all(isinstance(e, str) for e in extensions)):
+        return "Its stac_extensions are not an array of texts."
+    return None
 
 
 def _keep_unknown_projection(source: Mapping[str, Any], migrated: dict[str, Any]) -> None:
