@@ -39,6 +39,9 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         sensors=[new_catalogs, collections_changed, ingest_failed],
         schedules=[reconcile_recent],
         resources=_resources() | dict(resource_overrides or {}),
+        # Also for runs that people and backfills start from assets: a process for each step would import everything
+        # again, which takes longer than the steps do.
+        executor=dg.in_process_executor,
     )
 
 

@@ -86,6 +86,11 @@ def test_the_job_has_the_three_stages_their_checks_and_daily_partitions_up_to_to
     assert keys[-1] == datetime.now(UTC).date().isoformat()
 
 
+@pytest.mark.parametrize("job", ["ingest", "upkeep", "__ASSET_JOB"])
+def test_one_process_runs_all_steps_of_a_run(job: str) -> None:
+    assert defs.get_repository_def().get_job(job).executor_def is dg.in_process_executor
+
+
 def test_every_code_makes_one_check_red_or_is_named_here() -> None:
     covered = [code for check in _CHECKS for code in check.codes or ()]
     assert len(covered) == len(set(covered))
