@@ -6,7 +6,7 @@ Here belongs what an item says about its own making. Not here: the fuller record
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,6 +15,8 @@ from maap_stac_orchestration.dps.job import Job
 
 PREFIX = "maap:"
 RUN_ID = "maap:run_id"
+#: What the item's job wrote otherwise, one sentence each; absent where nothing was mended.
+REPAIRS = "maap:repairs"
 SOFTWARE = "processing:software"
 #: What names `processing:software`; any version of it that an item has already is left as it is.
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
@@ -23,11 +25,25 @@ _GEOJSON = "application/geo+json"
 
 
 def with_provenance(
-    document: Mapping[str, Any], *, collection: str, job: Job, source_key: str, run_id: str
+    document: Mapping[str, Any],
+    *,
+    collection: str,
+    job: Job,
+    source_key: str,
+    run_id: str,
+    repairs: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The item with its collection, the `maap:` properties, `processing:software` and a `via` link to its source.
 
     Whatever a document says under `maap:` itself is dropped: who wrote an item is not for the item to say.
+
+    Args:
+        document: the item as it passed the checks.
+        collection: the id of the collection that it goes to.
+        job: who wrote it.
+        source_key: the object key that it was read from, in the job's bucket.
+        run_id: the run that writes it.
+        repairs: what was mended in it, a sentence each.
     """
     properties = {name: value for name, value in document.get("properties", {}).items() if not name.startswith(PREFIX)}
     properties["maap:username"] = job.username
@@ -37,6 +53,8 @@ def with_provenance(
     properties["maap:job_time"] = job.time.isoformat(timespec="microseconds").replace("+00:00", "Z")
     properties["maap:job_prefix"] = job.prefix.key
     properties[RUN_ID] = run_id
+    if repairs:
+        properties[REPAIRS] = list(repairs)
     extensions = list(document.get("stac_extensions") or ())
     if SOFTWARE not in properties:
         properties[SOFTWARE] = {job.algorithm: job.version}

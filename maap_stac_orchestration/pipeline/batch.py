@@ -34,6 +34,8 @@ class ReadItem:
     source: Pin
     #: Warnings about this item (the errors of refused items stand under the job's problems).
     problems: tuple[Problem, ...] = ()
+    #: What was mended in it, a sentence each; written into the item.
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class _Candidate:
             job=self.plan.job,
             source_key=self.item.source.key,
             run_id=self.plan.run_id,
+            repairs=self.item.repairs,
         )
 
 

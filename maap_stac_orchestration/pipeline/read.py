@@ -216,7 +216,14 @@ class _JobReading:
                 continue
             problems += prepared.problems
             items.append(
-                ReadItem(item_id, prepared.requested_collection, prepared.document, node.pin, tuple(prepared.problems))
+                ReadItem(
+                    item_id,
+                    prepared.requested_collection,
+                    prepared.document,
+                    node.pin,
+                    prepared.problems,
+                    prepared.repairs,
+                )
             )
         problems += walk.exceeded(roots[0] if roots else self._root)
         job = self._job(metadata.found) if isinstance(metadata.found, JobMetadata) else None
@@ -325,12 +332,8 @@ class _Checks:
                 "collection": " Link it with rel=child.",
             }.get(kind or "", "")
             return Document(problems=[Problem(Code.ITEM_INVALID, key, _what_it_is(document, kind) + advice)])
-        requested = document.get("collection")
-        unlinked = isinstance(requested, str) and requested.isprintable() and not _links_to_collection(document)
         prepared = prepare_item(
-            # The schema of items wants a link to the collection beside its id. Most algorithms set the id alone, since
-            # the collection is not theirs to link to, and the API writes a link of its own.
-            {name: value for name, value in document.items() if name != "collection"} if unlinked else document,
+            document,
             key=key,
             files=self.files,
             username=self.username,
@@ -338,7 +341,7 @@ class _Checks:
             job_buckets=self.job_buckets,
             schemas=self.schemas,
         )
-        return Document(item=replace(prepared, requested_collection=requested or None) if unlinked else prepared)
+        return Document(item=prepared)
 
     def _catalog(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
         if kind == "collection":
@@ -349,11 +352,6 @@ class _Checks:
         except NotMigrated as error:
             errors = [str(error)]
         return Document(problems=[Problem(Code.CATALOG_INVALID, key, " ".join(errors))] if errors else [])
-
-
-def _links_to_collection(document: Mapping[str, Any]) -> bool:
-    links = document.get("links")
-    return isinstance(links, list) and any(isinstance(one, dict) and one.get("rel") == "collection" for one in links)
 
 
 def _what_it_is(document: Mapping[str, Any], kind: Kind | None) -> str:

@@ -171,6 +171,22 @@ def test_a_job_gives_its_items_metadata_and_pins():
     assert job.items[0].source == job.pins[-1]
 
 
+def test_what_was_mended_is_told_with_the_item():
+    one = item(
+        "x",
+        properties={"datetime": "2025-01-01T02:00:00+02:00"},
+        assets={"data": {"href": "/tmp/output/x.tif"}},
+    )
+    documents = {"catalog.json": catalog(("item", "x.json"), ("item", "y.json")), "x.json": one, "y.json": item("y")}
+
+    x, y = read(memory({**documents, "x.tif": b""})).items
+
+    assert x.document["properties"]["datetime"] == "2025-01-01T00:00:00Z"
+    assert x.document["assets"]["data"]["href"] == f"s3://{BUCKET}/{PREFIX}x.tif"
+    assert ["datetime" in x.repairs[0], "/tmp/output/x.tif" in x.repairs[1]] == [True, True]
+    assert y.repairs == ()
+
+
 def test_the_order_is_that_of_the_links_depth_first():
     store = memory(
         {
