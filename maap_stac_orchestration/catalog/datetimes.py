@@ -17,7 +17,7 @@ INDEXED = ("datetime", "start_datetime", "end_datetime")
 _OTHERS = ("created", "updated")
 
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))"
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
 
 # pgstac keeps the spread of a partition as a range in the database's time zone, and reads it back. Measured on 0.10.0:
@@ -57,7 +57,7 @@ def read_times(properties: Mapping[str, Any]) -> Times:
                 faults.append(f"{field} {_shown(value)} {moment}")
             continue
         moments[field] = moment
-        if not value.endswith("Z") or "T" not in value or len(value) > 27:
+        if not value.endswith("Z") or "T" not in value or len(value) > 27 or value[17:19] == "60":
             mended[field] = _written(moment)
     faults += _order_faults(properties, moments, bool(faults))
     return Times(mended, tuple(faults))

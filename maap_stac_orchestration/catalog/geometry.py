@@ -5,7 +5,7 @@ Here belongs what a geometry must be like. Not here: how extents are made of man
 What is refused is what was seen to break or poison pgstac 0.10.0: an unclosed ring or a nested collection is taken and
 then fails every search that meets it, an empty one is never found, coordinates outside the world end up in the
 published extent, points of different dimensions cannot be written at all. A ring that crosses itself is found where it
-is not.
+is not. Collections of geometries pass, as GeoJSON has them, though the core schema of STAC knows none.
 """
 
 from __future__ import annotations
@@ -85,8 +85,6 @@ def geometry_faults(geometry: Any, bbox: Any) -> list[str]:
     A bbox that only disagrees with the geometry is let through, as those of published items do: pgstac does not look
     at it. One that crosses the antimeridian where the geometry does not is refused: extents are made of it.
     """
-    if geometry is None:
-        return ["the geometry is missing or null, and pgstac keeps no item without one"]
     fault = _rings_of(geometry) if _SOUND.is_valid(geometry) else _geometry_fault(geometry)
     box_fault = _bbox_fault(bbox)
     if fault is None:
@@ -108,6 +106,8 @@ def _rings_of(geometry: Mapping[str, Any]) -> str | None:
 
 def _geometry_fault(geometry: Any) -> str | None:
     """What is wrong with the structure and the numbers."""
+    if geometry is None:
+        return "the geometry is missing or null, and pgstac keeps no item without one"
     if not isinstance(geometry, Mapping):
         return "the geometry is not an object"
     kind = geometry.get("type")
