@@ -98,7 +98,7 @@ def _summary(stack: Stack) -> str:
     rows = [
         ("Dagster UI", plan.url("dagster")),
         ("STAC API", plan.url("api")),
-        ("Status page", f"{plan.url('api')}/status"),
+        ("Jobs", f"{plan.url('api')}/jobs"),
         ("S3, SQS, SNS", f"{plan.s3_endpoint or 'AWS'}  (bucket {plan.bucket})"),
         ("Database", stack.parts[0].url or ""),
         ("Logs", str(stack.home.logs)),
