@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,15 +21,26 @@ from .build import WRITTEN, Connection, ended, let_leases_run_out, let_time_pass
 
 _numbers = itertools.count(1)
 
-#: What can happen, besides the author writing: an event arrives (again), the bucket is listed, time passes.
-STEPS = st.lists(
+#: What can happen at any time: the author writes, the newest event or an older one arrives (again), a listing is made.
+_EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.sampled_from(["catalog.json", "tiles/catalog.json"]), st.sampled_from("abc")),
-        st.tuples(st.just("deliver"), st.integers(0, 9), st.none()),
-        st.tuples(st.sampled_from(["list", "claim", "read", "finish", "die", "later"]), st.none(), st.none()),
+        st.tuples(st.just("deliver"), st.sampled_from([-1, -1, -1, -2, 0])),
+        st.tuples(st.just("deliver"), st.sampled_from([-1, -2, 1, 2, 3])),
+        st.tuples(st.just("list_")),
     ),
-    max_size=25,
+    max_size=4,
 )
+#: A run comes, between and after the steps of which anything can happen, and ends well or dies.
+_RUN = st.tuples(
+    _EVENTS,
+    st.just([("claim",)]),
+    _EVENTS,
+    st.just([("read",)]),
+    _EVENTS,
+    st.sampled_from([[("finish",)], [("finish",)], [("die",)], [("later",)]]),
+)
+STEPS = st.lists(_RUN, min_size=1, max_size=4).map(lambda runs: [step for run in runs for part in run for step in part])
 
 
 class World:
@@ -41,7 +53,7 @@ class World:
         self.bucket: dict[str, SeenCatalog] = {}
         self.events: list[SeenCatalog] = []
         self.run: Batch | None = None
-        self.read: dict[str, SeenCatalog] | None = None
+        self.found: dict[str, SeenCatalog] | None = None
         #: What the run that ended last had read.
         self.ended_with: dict[str, SeenCatalog] = {}
 
@@ -54,7 +66,7 @@ class World:
         if self.events:
             record(self.connection, [self.events[number % len(self.events)]])
 
-    def list(self) -> None:
+    def list_(self) -> None:
         found = [
             seen(self.job, one.etag, name=name, at=one.last_modified, source="listing")
             for name, one in self.bucket.items()
@@ -62,38 +74,38 @@ class World:
         record(self.connection, found)
 
     def claim(self) -> None:
-        if batch := take(self.connection):
-            self.run, self.read = (batch if batch.jobs else self.run), (None if batch.jobs else self.read)
+        batch = take(self.connection)
+        if batch.jobs:
+            self.run, self.found = batch, None
 
-    def read_(self) -> None:
-        if self.run is not None and self.read is None:
-            self.read = dict(self.bucket)
+    def read(self) -> None:
+        if self.run is not None and self.found is None:
+            self.found = dict(self.bucket)
 
     def finish(self) -> None:
-        if self.run is None or self.read is None:
+        if self.run is None or self.found is None:
             return
-        pins = [pin(one.key, one.etag, one.last_modified) for one in self.read.values()]
+        pins = [pin(one.key, one.etag, one.last_modified) for one in self.found.values()]
         finished = finish(self.connection, self.run, [ended(job, State.LOADED, read=pins) for job in self.run.jobs])
         self.connection.commit()
         assert len(finished.accepted) == len(self.run.jobs)
-        self.ended_with, self.run, self.read = self.read, None, None
+        self.ended_with, self.run, self.found = self.found, None, None
 
     def die(self) -> None:
-        self.run = self.read = None
+        self.run = self.found = None
         let_leases_run_out(self.connection)
 
     def later(self) -> None:
         if self.run is None:
             let_time_pass(self.connection)
 
-    def step(self, what: str, first: object, second: object) -> None:
-        method = getattr(self, {"read": "read_"}.get(what, what))
-        method(*(one for one in (first, second) if one is not None))
+    def step(self, what: str, *arguments: object) -> None:
+        getattr(self, what)(*arguments)
 
     def settle(self) -> int:
         """Delivers every event, lets runs come as long as there is work; gives their number."""
         if self.run is not None:
-            self.read_()
+            self.read()
             self.finish()
         for event in (*reversed(self.events), *self.events):
             record(self.connection, [event])
@@ -102,7 +114,7 @@ class World:
             self.claim()
             if self.run is None:
                 return runs
-            self.read_()
+            self.read()
             self.finish()
         raise AssertionError("there is no end to the work")
 
@@ -114,9 +126,11 @@ def one_connection(database: str) -> Iterator[Connection]:
         yield connection
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_in_the_end_a_job_stands_on_what_was_written_last(one_connection: Connection, steps: list) -> None:
+def test_in_the_end_a_job_stands_on_what_was_written_last(
+    one_connection: Connection, steps: list[tuple[Any, ...]]
+) -> None:
     world = World(one_connection)
     for step in steps:
         world.step(*step)
