@@ -30,6 +30,7 @@ def command(home: Path | None, as_json: bool) -> int:
     from maap_stac_orchestration.stack.home import Home
     from maap_stac_orchestration.stack.lifecycle import find
     from maap_stac_orchestration.stack.plan import Outside
+    from maap_stac_orchestration.stack.postgres import PostgresError
 
     place = Home.at(home)
     try:
@@ -37,7 +38,7 @@ def command(home: Path | None, as_json: bool) -> int:
         if stack is not None and Outside.of(os.environ, stack.plan.client) == Outside(postgres=False, store=False):
             os.environ.update(stack.plan.client)
         findings = examine(place, stack)
-    except StackError as error:
+    except (StackError, PostgresError) as error:
         raise Told(str(error), 1) from error
     ok = not any(finding.severity is Severity.ERROR for finding in findings)
     if as_json:

@@ -27,12 +27,13 @@ def command(home: Path | None, as_json: bool) -> int:
     from maap_stac_orchestration.stack.errors import StackError
     from maap_stac_orchestration.stack.home import Home
     from maap_stac_orchestration.stack.lifecycle import find
+    from maap_stac_orchestration.stack.postgres import PostgresError
 
     place = Home.at(home)
     try:
         stack = find(place)
         parts = stack.health() if stack is not None else []
-    except StackError as error:
+    except (StackError, PostgresError) as error:
         raise Told(str(error), 1) from error
     well = bool(parts) and all(part.healthy for part in parts)
     if as_json:

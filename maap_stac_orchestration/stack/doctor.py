@@ -89,7 +89,7 @@ def examine(home: Home, stack: Stack | None) -> list[Finding]:
     """
     memory = home.remembered()
     outside = Outside.of(os.environ, memory.env)
-    found = [*_disk(home)]
+    found = [*_disk(home), *_semaphores()]
     if stack is not None:
         found += _parts(stack)
     else:
@@ -133,6 +133,20 @@ def _disk(home: Home) -> Iterator[Finding]:
             str(folder),
             f"The home {home.folder} cannot be written.",
             "Choose another with --home or MAAP_STAC_HOME.",
+        )
+
+
+def _semaphores() -> Iterator[Finding]:
+    import multiprocessing
+
+    try:
+        multiprocessing.Semaphore()
+    except OSError as error:
+        yield _error(
+            "shared_memory_missing",
+            "/dev/shm",  # noqa: S108  # a place to look at, not one to write to
+            f"Processes cannot share a semaphore here ({error.strerror}), so Dagster can begin no run.",
+            "Let everybody write to /dev/shm (mode 1777, a tmpfs); containers have options for it.",
         )
 
 

@@ -218,7 +218,8 @@ class PostgresServer:
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
         # initdb runs as the server's user, who cannot read into a private home: a copy beside the data.
-        copy = self.data_dir.with_name(self.data_dir.name + ".password")
+        # Not called like the password file itself, which lies beside the data too where we are not root.
+        copy = self.data_dir.with_name(self.data_dir.name + ".initdb")
         copy.touch(mode=0o600)
         copy.write_text(self.password)
         self._own(copy)
