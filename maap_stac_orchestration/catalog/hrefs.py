@@ -177,14 +177,15 @@ def _object(
     bucket, written = match.groups()
     # A key may hold `..` and `%2e`, but clients resolve them as they do in any address: what counts is where they go.
     key, decoded = _resolved(written), _resolved(unquote(written))
-    if key is None or decoded is None or "\0" in decoded:
+    if key is None or decoded is None or "\0" in key + decoded:
         return Target(Place.OUTSIDE, reason="it leads out of the bucket")
     if bucket == files.bucket or bucket in job_buckets:
         allowed = (f"{username}/", SHARED)
         if not (key.startswith(allowed) and decoded.startswith(allowed)):
             return Target(Place.OUTSIDE, reason=f"it lies in another user's folder of the bucket {bucket}")
         if bucket == files.bucket and key.startswith(files.prefix):
-            found = decoded if not files.holds(key) and files.holds(decoded) else key
+            meant = not files.holds(key) and decoded.startswith(files.prefix) and files.holds(decoded)
+            found = decoded if meant else key
             return Target(Place.JOB, href=f"s3://{bucket}/{found}", key=found)
     elif bucket not in readable_buckets:
         return Target(Place.OUTSIDE, reason=f"the bucket {bucket} is not open to submitters")
