@@ -118,6 +118,7 @@ def governance_decisions(
 ) -> dg.MaterializeResult[DecidedBatch]:
     """Decides for each job of the batch."""
     from maap_stac_orchestration.pipeline.decide import decide_jobs
+    from maap_stac_orchestration.pipeline.lease import held
 
     current = settings()
     with given_back_on_failure(context, ledger), ledger() as conn:
@@ -125,7 +126,8 @@ def governance_decisions(
         still = {claim.prefix: claim for claim in batch.jobs}
         reads = [job for job in dps_catalogs.jobs if job.claim.prefix in still]
         in_force = registry(current, conn)
-        decided = tuple(decide_jobs(reads, in_force, current, conn)) if reads else ()
+        with held(batch, current, ledger):
+            decided = tuple(decide_jobs(reads, in_force, current, conn)) if reads else ()
     metadata = decision_metadata(decided, in_force.version) | status_link(current, context.run.run_id)
     return dg.MaterializeResult(value=DecidedBatch(batch, decided), metadata=metadata)
 
