@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maap_stac_orchestration.catalog.geometry import _SOUND, _geometry_fault, geometry_faults
+from maap_stac_orchestration.catalog.geometry import _geometry_fault, _is_sound, geometry_faults
 from maap_stac_orchestration.catalog.schema import core_errors
 from tests.unit.catalog.items import SQUARE, an_item, json_values
 
@@ -181,8 +181,8 @@ def test_nothing_breaks_the_check(geometry: Any, bbox: Any) -> None:
 @given(geometries | json_values)
 def test_the_fast_answer_is_that_of_the_rules_that_explain(geometry: Any) -> None:
     fault = _geometry_fault(geometry)
-    if fault is None or "not closed" not in fault:
-        assert _SOUND.is_valid(geometry) == (fault is None)
+    if not (isinstance(geometry, dict) and geometry.get("type") == "GeometryCollection"):
+        assert _is_sound(geometry) == (fault is None)
 
 
 @given(
