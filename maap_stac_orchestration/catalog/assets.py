@@ -71,11 +71,12 @@ def clean_links(links: list[Any], locate: Locate, cleaned: Cleaned) -> list[Any]
             if target.href:
                 kept.append({**link, "href": target.href})
             else:
-                cleaned.repairs.append(f"The link {rel} to {href} was left out, since {target.reason}.")
+                cleaned.repairs.append(f"The link {_shown(rel)} to {_shown(href)} was left out, since {target.reason}.")
         elif href.lower().startswith(_LINK_SCHEMES):
             kept.append(link)
         else:
-            cleaned.repairs.append(f"The link {rel} to {href} was left out, since nobody else can follow it.")
+            told = f"The link {_shown(rel)} to {_shown(href)} was left out, since nobody else can follow it."
+            cleaned.repairs.append(told)
     return kept
 
 

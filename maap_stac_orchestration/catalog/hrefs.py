@@ -10,7 +10,6 @@ import ipaddress
 import posixpath
 import re
 import socket
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,8 +30,12 @@ _INNER_NAMES = (
     *(".localhost", ".local", ".internal", ".localdomain", ".lan", ".home.arpa", ".home", ".intranet"),
     *(".corp", ".private", ".svc", ".test", ".invalid"),
 )
-#: IPv6 networks whose last four bytes are an IPv4 address that a gateway goes on to.
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_HOST = re.compile(r"[a-z0-9._-]+")
+#: What is reached through the internet by IPv6. Outside of it are private networks, what nobody was given yet, and many
+#: ways to write an IPv4 address (::127.0.0.1, 64:ff9b::127.0.0.1); inside of it there is only one that leads on.
+_GLOBAL_UNICAST, _TEREDO = ipaddress.IPv6Network("2000::/3"), ipaddress.IPv6Network("2001::/32")
+#: S3 over HTTP: the bucket before the host or first in the path.
+_S3_HOST = re.compile(r"(?:(?P<bucket>.+)\.)?s3[a-z0-9.-]*\.amazonaws\.com(?:\.cn)?")
 
 
 class Place(StrEnum):
@@ -96,7 +99,7 @@ def locate(
     if name == "s3":
         return _object(href, files, username, readable_buckets, job_buckets)
     if name in ("http", "https"):
-        reason = web_fault(href)
+        reason = web_fault(href) or _folder_fault(href, files, username, job_buckets)
         return Target(Place.WEB, href=href) if reason is None else Target(Place.OUTSIDE, reason=reason)
     return Target(Place.OUTSIDE, reason=f"addresses that begin with {name}: are not served")
 
@@ -119,17 +122,32 @@ def web_fault(href: str) -> str | None:
         return "it names no host"
     if parts.username is not None or parts.password is not None:
         return "it carries a password or a name to log in with"
-    # Clients unescape a host, and take wide digits and dots for plain ones, before they look it up.
-    host = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").rstrip(".").lower()
     address = _address(host)
+    if address is None:
+        try:
+            host = _looked_up(host)
+        except UnicodeError:
+            return "its host is no name"
+        address = _address(host)
     if address is not None:
         return None if _is_public(address) else "its host is a private address"
+    if _HOST.fullmatch(host) is None:
+        return "its host is no name"
     label = host.rpartition(".")[2]
     if label.isdigit() or label.startswith("0x"):
         return "its host is a number that is no address"
     if "." not in host or host.endswith(_INNER_NAMES):
         return "its host is a name inside a network"
     return None
+
+
+def _looked_up(host: str) -> str:
+    """The name that clients look up for a host; raises UnicodeError where there is none.
+
+    They unescape it before, take wide digits and dots for plain ones, and drop what cannot be seen: all that preparing
+    an international name does too.
+    """
+    return unquote(host).encode("idna").decode("ascii").rstrip(".").lower()
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -140,17 +158,17 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         pass
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return None
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(inner)
+        if address not in _GLOBAL_UNICAST or address in _TEREDO:
+            return False
     return address.is_global and not address.is_multicast
 
 
@@ -162,7 +180,7 @@ def _relative(href: str, key: str, files: JobFiles, username: str) -> Target:
     meant += [re.sub("/{2,}", "/", one) for one in meant if one is not None]
     held = next((one for one in meant if one is not None and files.holds(one)), None)
     target = held or _resolved(f"{folder}/{path or href}")
-    if target is None or "\0" in target or not target.startswith((f"{username}/", SHARED)):
+    if target is None or "\0" in target or not _is_open(target, username):
         return Target(Place.OUTSIDE, reason="it leads out of the submitter's own folder", relative=True)
     place = Place.JOB if target.startswith(files.prefix) else Place.OBJECT
     return Target(place, href=f"s3://{files.bucket}/{target}", key=target, relative=True)
@@ -180,8 +198,7 @@ def _object(
     if key is None or decoded is None or "\0" in key + decoded:
         return Target(Place.OUTSIDE, reason="it leads out of the bucket")
     if bucket == files.bucket or bucket in job_buckets:
-        allowed = (f"{username}/", SHARED)
-        if not (key.startswith(allowed) and decoded.startswith(allowed)):
+        if not _is_open(key, username):
             return Target(Place.OUTSIDE, reason=f"it lies in another user's folder of the bucket {bucket}")
         if bucket == files.bucket and key.startswith(files.prefix):
             meant = not files.holds(key) and decoded.startswith(files.prefix) and files.holds(decoded)
@@ -190,6 +207,26 @@ def _object(
     elif bucket not in readable_buckets:
         return Target(Place.OUTSIDE, reason=f"the bucket {bucket} is not open to submitters")
     return Target(Place.OBJECT, href=f"s3://{bucket}/{key}")
+
+
+def _folder_fault(href: str, files: JobFiles, username: str, job_buckets: Collection[str]) -> str | None:
+    """Why an address without a `web_fault` is none to lead to: another user's object in a bucket of jobs is there."""
+    parts = urlsplit(href)
+    host = parts.hostname or ""
+    match = None if ":" in host else _S3_HOST.fullmatch(_looked_up(host))
+    if match is None:
+        return None
+    path = unquote(parts.path).lstrip("/")
+    bucket, key = (match["bucket"], path) if match["bucket"] else path.partition("/")[::2]
+    if (bucket != files.bucket and bucket not in job_buckets) or _is_open(key, username):
+        return None
+    return f"it lies in another user's folder of the bucket {bucket}"
+
+
+def _is_open(key: str, username: str) -> bool:
+    """Whether a key of a bucket of jobs leads to everybody's or the user's own folder, also once it is decoded."""
+    meant = (_resolved(key), _resolved(unquote(key)))
+    return all(one is not None and one.startswith((f"{username}/", SHARED)) for one in meant)
 
 
 def _resolved(path: str) -> str | None:

@@ -54,7 +54,11 @@ def core_errors(document: Mapping[str, Any]) -> list[str]:
     if uri is None:
         return [f"The type {kind!r} is none of Feature, Catalog and Collection."]
     validator = _core_validator(uri)
-    return [] if validator.is_valid(document) else _told(validator, document)
+    try:
+        return [] if validator.is_valid(document) else _told(validator, document)
+    except ValueError as error:
+        # What the validator cannot take over from Python: nesting without end, texts that are no Unicode.
+        return [f"The document cannot be checked: {_clipped(str(error))}."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +114,16 @@ class ExtensionSchemas:
 
     def _schema(self, uri: str) -> _Compiled | str:
         """The compiled schema, or a clause that says why there is none."""
-        if uri not in self._compiled:
-            self._compiled[uri] = self._compile(uri)
-        return self._compiled[uri]
-
-    def _compile(self, uri: str) -> _Compiled | str:
+        if uri in self._compiled:
+            return self._compiled[uri]
         try:
             schema = self._read(uri)
         except (OSError, ValueError) as error:
+            # Not kept: the schema may come, and documents may name any number of addresses.
             return str(error)
+        return self._compiled.setdefault(uri, self._compile(uri, schema))
+
+    def _compile(self, uri: str, schema: Any) -> _Compiled | str:
         lacking: dict[str, None] = {}
 
         def retriever(missing: bool) -> Callable[[str], Any]:
