@@ -112,6 +112,14 @@ def test_the_hash_is_of_the_content_and_not_of_the_run(properties: dict[str, Any
     assert (content_hash(changed) == content_hash(document)) == (changed == document)
 
 
+def test_what_was_mended_is_on_record_and_part_of_the_content() -> None:
+    repairs = ("The datetime of the item one was written as 2024-06-01T00:00:00Z.",)
+    item = with_provenance(an_item(), collection="floods", job=JOB, source_key=KEY, run_id="run-1", repairs=repairs)
+    assert item["properties"]["maap:repairs"] == list(repairs)
+    assert "maap:repairs" not in written(an_item())["properties"]
+    assert content_hash(item) != content_hash(written(an_item()))
+
+
 def test_a_hash_is_sha256_in_hex() -> None:
     assert len(content_hash(an_item())) == 64
     assert content_hash(an_item()) == content_hash(an_item())
