@@ -7,8 +7,10 @@ lists assets, and each sensor tick, does without.
 No `from __future__ import annotations` in this module: Dagster reads the annotations of an asset's arguments.
 """
 
+import itertools
 import time
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -18,6 +20,11 @@ from assets.partitions import DAYS
 from assets.reporting import Metadata, decision_metadata, load_metadata, read_metadata, status_link
 from assets.resources import Connect, LoadRegistry, LoadSettings, OpenListing, OpenQueue, OpenStore
 from maap_stac_orchestration.pipeline.batch import JobOutcome, ReadJob
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.ledger.connection import Connection
+    from maap_stac_orchestration.ledger.records import Batch
+    from maap_stac_orchestration.settings import Settings
 
 #: The tag that Dagster puts on every run of a backfill.
 BACKFILL_TAG = "dagster/backfill"
@@ -54,7 +61,6 @@ def dps_catalogs(
 ) -> dg.MaterializeResult[ReadBatch]:
     """Claims due jobs of the day and reads them."""
     from maap_stac_orchestration.discovery.found import SourceUnavailable
-    from maap_stac_orchestration.ledger import claims
     from maap_stac_orchestration.pipeline.discover import BACKFILL, LIVE, drain_queue, list_days
     from maap_stac_orchestration.pipeline.lease import held
     from maap_stac_orchestration.pipeline.read import read_jobs
@@ -77,16 +83,7 @@ def dps_catalogs(
                 except SourceUnavailable as error:
                     # The sensor's next tick fails on it; this run has work all the same.
                     context.log.warning(str(error))
-            batch = claims.claim(
-                conn,
-                day=day,
-                run_id=context.run.run_id,
-                lease=current.lease,
-                max_jobs=current.max_batch_jobs,
-                max_items=current.max_batch_items,
-                wait_deadline=current.wait_deadline,
-                max_attempts=current.max_attempts,
-            )
+            batch = _claim(conn, day, context.run.run_id, current)
             conn.commit()
         began = time.monotonic()
         jobs: tuple[ReadJob, ...] = ()
@@ -97,6 +94,33 @@ def dps_catalogs(
     metadata |= read_metadata(jobs, time.monotonic() - began)
     metadata |= status_link(current, context.run.run_id)
     return dg.MaterializeResult(value=ReadBatch(batch, jobs), metadata=metadata)
+
+
+def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings") -> "Batch":
+    """Claims due jobs of a partition's day; where it has none, of a day without a partition that is nearest to it."""
+    from maap_stac_orchestration.discovery.days import first_day, partition_of
+    from maap_stac_orchestration.ledger import claims
+
+    first, today = first_day(current), datetime.now(UTC).date()
+    others = (
+        one.day
+        for one in claims.due_days(conn)
+        if one.day != partition and partition_of(one.day, first, today) == partition
+    )
+    for day in itertools.chain([partition], others if partition in (first, today) else ()):
+        batch = claims.claim(
+            conn,
+            day=day,
+            run_id=run_id,
+            lease=current.lease,
+            max_jobs=current.max_batch_jobs,
+            max_items=current.max_batch_items,
+            wait_deadline=current.wait_deadline,
+            max_attempts=current.max_attempts,
+        )
+        if batch.jobs:
+            break
+    return batch
 
 
 @dg.asset(

@@ -70,7 +70,7 @@ def new_catalogs(
     listing: dg.ResourceParam[OpenListing],
 ) -> dg.SensorResult:
     """One tick."""
-    from maap_stac_orchestration.discovery.days import first_day
+    from maap_stac_orchestration.discovery.days import first_day, partition_of
     from maap_stac_orchestration.ledger.claims import batches_of, due_days
 
     began = time.monotonic()
@@ -80,16 +80,12 @@ def new_catalogs(
     with ledger() as conn:
         news = _take_news(conn, current, queue, listing, cursor, began)
         _give_back_what_ended_runs_held(context, conn)
-        due = [DueWork(one.day, one.priority) for one in due_days(conn)][:_MOST_DAYS]
         first, today = first_day(current), datetime.now(UTC).date()
-        outside = [work for work in due if not first <= work.day <= today]
-        if outside:
-            # The timestamp in a prefix can be anything.
-            context.log.warning(
-                f"Jobs of {len(outside)} days have no partition, for example of {outside[0].day}: dps_catalogs has days"
-                f" from {first} to today. They stay in the ledger; `maap-stac ingest` takes them."
-            )
-            due = [work for work in due if work not in outside]
+        by_partition: dict[date, int] = {}
+        for one in due_days(conn)[:_MOST_DAYS]:
+            partition = partition_of(one.day, first, today)
+            by_partition[partition] = min(one.priority, by_partition.get(partition, one.priority))
+        due = [DueWork(day, priority) for day, priority in by_partition.items()]
         pending = _pending_runs(context.instance, [work.day for work in due])
         claimed = batches_of(conn, [run.run_id for run in pending])
     left = _TICK_SECONDS - (time.monotonic() - began)

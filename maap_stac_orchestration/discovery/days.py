@@ -19,3 +19,12 @@ def first_day(settings: Settings) -> date:
     A later first day bounds backfills only: an old job whose catalog is written anew still finds its partition.
     """
     return min(settings.first_day or EARLIEST, EARLIEST)
+
+
+def partition_of(day: date, first: date, today: date) -> date:
+    """The partition that looks after a day of output prefixes: the day itself, or the nearest that there is.
+
+    The timestamp in a prefix is whatever a job wrote there. One from before the first day or from the future gets no
+    partition of its own, and its job is not lost for that.
+    """
+    return max(first, min(day, today))

@@ -146,9 +146,16 @@ def test_live_days_come_before_backfilled_ones(location: Location) -> None:
     assert [request.tags["dagster/priority"] for request in tick.run_requests] == ["0", "-10"]
 
 
-def test_days_without_a_partition_stop_nobody(location: Location) -> None:
-    location.record(catalog(date(1999, 12, 31)), catalog(TODAY + timedelta(days=400)), catalog())
-    assert asked(location.tick("new_catalogs")) == [TODAY.isoformat()]
+@pytest.mark.parametrize(("day", "partition"), [("2999-01-01", TODAY.isoformat()), ("1999-12-31", "2020-01-01")])
+def test_a_day_without_a_partition_is_looked_after_by_the_nearest_one(
+    location: Location, day: str, partition: str
+) -> None:
+    location.record(catalog(date.fromisoformat(day)))
+    assert asked(location.tick("new_catalogs")) == [partition]
+    result = location.run(partition)
+    assert result.success
+    (state,) = location.states().values()
+    assert state != "discovered"
 
 
 def test_without_a_queue_the_last_days_are_listed_but_not_at_every_tick(location: Location) -> None:
