@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
-from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, unwritable
+from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, told, unwritable
 from maap_stac_orchestration.catalog.hrefs import locate
 from maap_stac_orchestration.catalog.identifiers import id_fault
 from maap_stac_orchestration.catalog.job_files import JobFiles
@@ -32,14 +32,14 @@ def prepare_collection(
     if fault is None and (unsafe := id_fault(document.get("id"))) is not None:
         fault = f"{unsafe[0].upper()}{unsafe[1:]}."
     if fault is not None:
-        return None, (Problem(Code.CATALOG_INVALID, key, fault),)
+        return None, told([Problem(Code.CATALOG_INVALID, key, fault)])
     try:
         collection = migrate(document)
     except NotMigrated as error:
-        return None, (Problem(Code.CATALOG_INVALID, key, str(error)),)
+        return None, told([Problem(Code.CATALOG_INVALID, key, str(error))])
     errors = core_errors(collection)
     if errors:
-        return None, (Problem(Code.CATALOG_INVALID, key, " ".join(errors)),)
+        return None, told([Problem(Code.CATALOG_INVALID, key, " ".join(errors))])
     cleaned = Cleaned()
     # No further bucket is asked for: what describes a collection is served to everybody.
     lead = partial(
@@ -53,4 +53,4 @@ def prepare_collection(
     collection["links"] = clean_links(collection["links"], lead, cleaned)
     if "assets" in collection:
         collection["assets"] = clean_assets(collection["assets"], key, files, lead, cleaned)
-    return collection, tuple(cleaned.problems)
+    return collection, told(cleaned.problems)

@@ -11,13 +11,16 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import orjson
 import pystac
 from pystac.serialization import migrate_to_latest
 from pystac.serialization.identify import STACJSONDescription, STACVersionRange
+
+from maap_stac_orchestration.problems import Problem
 
 #: The version of STAC that is written.
 STAC_VERSION: Final = "1.1.0"
@@ -154,6 +157,20 @@ def unwritable(document: Mapping[str, Any]) -> str | None:
     return (
         None if where is None else f"The text at {where or 'the top'} holds the character NUL, which no database takes."
     )
+
+
+def printable(text: str) -> str:
+    """A text from a document as it can be shown to people: what a terminal or a page would obey or hide is escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def told(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems of a document as they can be shown: names and hrefs in it may hold anything, and any length of it."""
+    return tuple(replace(one, object=_clipped(one.object, 500), detail=_clipped(one.detail, 2000)) for one in problems)
+
+
+def _clipped(text: str, longest: int) -> str:
+    return printable(text if len(text) <= longest else f"{text[:longest]}…")
 
 
 def _parse_leniently(raw: bytes) -> Any:

@@ -224,8 +224,12 @@ def _folder_fault(href: str, files: JobFiles, username: str, job_buckets: Collec
 
 
 def _is_open(key: str, username: str) -> bool:
-    """Whether a key of a bucket of jobs leads to everybody's or the user's own folder, also once it is decoded."""
-    meant = (_resolved(key), _resolved(unquote(key)))
+    """Whether a key of a bucket of jobs leads to everybody's or the user's own folder, however a client reads it.
+
+    Some decode it, and for some two slashes are one.
+    """
+    spelled = {key, unquote(key)}
+    meant = [_resolved(one) for one in spelled | {re.sub("/{2,}", "/", one) for one in spelled}]
     return all(one is not None and one.startswith((f"{username}/", SHARED)) for one in meant)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
 from maap_stac_orchestration.catalog.datetimes import read_times
-from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, unwritable
+from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, printable, told, unwritable
 from maap_stac_orchestration.catalog.geometry import geometry_faults
 from maap_stac_orchestration.catalog.hrefs import locate
 from maap_stac_orchestration.catalog.identifiers import id_fault
@@ -125,7 +125,8 @@ def prepare_item(
     if schemas is not None:
         cleaned.problems += _extension_problems(document, about, schemas)
     mended = [f"The {field} of the item {about} was written as {text}." for field, text in times.mended.items()]
-    return PreparedItem(item, requested or None, tuple(cleaned.problems), (*mended, *cleaned.repairs))
+    repairs = tuple(printable(one) for one in (*mended, *cleaned.repairs))
+    return PreparedItem(item, requested or None, told(cleaned.problems), repairs)
 
 
 def _extension_problems(document: Mapping[str, Any], about: str, schemas: ExtensionSchemas) -> list[Problem]:
@@ -141,7 +142,7 @@ def _extension_problems(document: Mapping[str, Any], about: str, schemas: Extens
 
 
 def _refused(requested: Any, *problems: Problem) -> PreparedItem:
-    return PreparedItem(None, requested if isinstance(requested, str) and requested else None, problems)
+    return PreparedItem(None, requested if isinstance(requested, str) and requested else None, told(problems))
 
 
 def _sentence(clauses: Collection[str]) -> str:
