@@ -47,19 +47,27 @@ WHERE same.id IS NULL
 ORDER BY seen.number
 """
 
+# A job is written as it is to be: written first and made due then, it would cost each index of the table twice. Where
+# only nested catalogs are known, the root usually follows.
 _NEW_JOBS = """
 INSERT INTO ledger.job (
-    bucket, prefix, day, job_time, username, algorithm, version, tag, priority, due_at, catalog_modified, generation
+    bucket, prefix, day, job_time, username, algorithm, version, tag, priority, due_at, catalog_modified,
+    estimated_items
 )
-SELECT DISTINCT ON (bucket, prefix)
-    bucket, prefix, (job_time AT TIME ZONE 'UTC')::date, job_time, username, algorithm, version, tag,
-    priority, now(), last_modified, 0
+SELECT
+    bucket, prefix, (job_time AT TIME ZONE 'UTC')::date, job_time, username, algorithm, version, tag, min(priority),
+    CASE WHEN bool_or(root) THEN now() ELSE now() + %(nested_delay)s * interval '1 second' END,
+    max(last_modified),
+    greatest(max(CASE WHEN root THEN (least(size, 1000000000) - 400) / 150 END), 1)
 FROM unnest(
     %(bucket)s::text[], %(prefix)s::text[], %(job_time)s::timestamptz[], %(username)s::text[], %(algorithm)s::text[],
-    %(version)s::text[], %(tag)s::text[], %(priority)s::smallint[], %(last_modified)s::timestamptz[]
-) AS s (bucket, prefix, job_time, username, algorithm, version, tag, priority, last_modified)
-ORDER BY bucket, prefix, priority
+    %(version)s::text[], %(tag)s::text[], %(priority)s::smallint[], %(last_modified)s::timestamptz[],
+    %(size)s::bigint[], %(root)s::boolean[]
+) AS s (bucket, prefix, job_time, username, algorithm, version, tag, priority, last_modified, size, root)
+GROUP BY bucket, prefix, job_time, username, algorithm, version, tag
+ORDER BY bucket, prefix
 ON CONFLICT (bucket, prefix) DO NOTHING
+RETURNING id
 """
 
 _LOCK_JOBS = """
@@ -79,8 +87,8 @@ WITH seen AS (
     SELECT * FROM unnest(
         %(job)s::bigint[], %(bucket)s::text[], %(key)s::text[], %(etag)s::text[], %(version_id)s::text[],
         %(size)s::bigint[], %(last_modified)s::timestamptz[], %(source)s::text[], %(priority)s::smallint[],
-        %(root)s::boolean[], %(returned)s::boolean[]
-    ) AS s (job_id, bucket, key, etag, version_id, size, last_modified, source, priority, root, returned)
+        %(root)s::boolean[], %(returned)s::boolean[], %(made)s::boolean[]
+    ) AS s (job_id, bucket, key, etag, version_id, size, last_modified, source, priority, root, returned, made)
 ),
 written AS (
     INSERT INTO ledger.catalog (job_id, bucket, key, etag, version_id, size, last_modified, source)
@@ -113,12 +121,12 @@ fresh AS (
         max(CASE WHEN seen.root THEN seen.size END) AS root_size
     FROM seen
     JOIN (SELECT * FROM written UNION ALL SELECT * FROM came_back) AS counting USING (bucket, key, etag)
-    WHERE seen.source = ANY (%(saying_now)s)
-       OR NOT EXISTS (
+    WHERE NOT seen.made
+      AND (seen.source = ANY (%(saying_now)s) OR NOT EXISTS (
             SELECT FROM ledger.catalog AS newer
             WHERE newer.bucket = seen.bucket AND newer.key = seen.key AND newer.etag <> seen.etag
               AND date_trunc('second', newer.last_modified) > date_trunc('second', seen.last_modified)
-       )
+      ))
     GROUP BY seen.job_id
 ),
 due AS (
@@ -130,19 +138,11 @@ due AS (
         due_at = CASE
             WHEN job.state = 'ingesting' THEN job.due_at
             WHEN fresh.root THEN least(job.due_at, now())
-            -- The first versions of a job's nested catalogs; all later ones come to a job whose root is known.
-            WHEN job.generation = 0 THEN now() + %(nested_delay)s * interval '1 second'
             WHEN job.state = 'discovered' THEN job.due_at
             ELSE least(job.due_at, now())
         END,
-        priority = CASE
-            WHEN job.generation = 0 OR job.due_at IS NULL THEN fresh.priority
-            ELSE least(job.priority, fresh.priority)
-        END,
-        catalog_modified = CASE
-            WHEN job.generation = 0 THEN fresh.last_modified
-            ELSE greatest(job.catalog_modified, fresh.last_modified)
-        END,
+        priority = CASE WHEN job.due_at IS NULL THEN fresh.priority ELSE least(job.priority, fresh.priority) END,
+        catalog_modified = greatest(job.catalog_modified, fresh.last_modified),
         -- A link takes some hundred bytes; an estimate by the items that were found is better, and kept.
         estimated_items = CASE
             WHEN job.loaded + job.unchanged + job.refused > 0 THEN job.estimated_items
@@ -152,14 +152,14 @@ due AS (
         ended_at = CASE WHEN job.state = 'ingesting' THEN job.ended_at END
     FROM fresh
     WHERE job.id = fresh.job_id
-    RETURNING job.id, job.state, job.generation
+    RETURNING job.id, job.state
 ),
 noted AS (
     INSERT INTO ledger.transition (job_id, state, reason)
-    SELECT id, state, CASE WHEN generation > 1 THEN 'A catalog of the job has a new version.' END
-    FROM due
-    WHERE state = 'discovered'
-    ORDER BY id
+    SELECT DISTINCT job_id, 'discovered', NULL FROM seen WHERE made
+    UNION ALL
+    SELECT id, state, 'A catalog of the job has a new version.' FROM due WHERE state = 'discovered'
+    ORDER BY 1
 )
 SELECT count(*) FROM written
 """
@@ -206,36 +206,36 @@ def _record_chunk(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix
             "bucket": [one.bucket for one, _ in news],
             "prefix": [prefix.key for _, prefix in news],
         }
-        conn.execute(
-            _NEW_JOBS,
-            prefixes
-            | {
-                "job_time": [prefix.time for _, prefix in news],
-                "username": [prefix.username for _, prefix in news],
-                "algorithm": [prefix.algorithm for _, prefix in news],
-                "version": [prefix.version for _, prefix in news],
-                "tag": [prefix.tag for _, prefix in news],
-                "priority": [one.priority for one, _ in news],
-                "last_modified": [one.last_modified for one, _ in news],
-            },
-        )
+        sightings = {
+            "key": [one.key for one, _ in news],
+            "etag": [one.etag for one, _ in news],
+            "version_id": [one.version_id for one, _ in news],
+            "size": [one.size for one, _ in news],
+            "last_modified": [one.last_modified for one, _ in news],
+            "source": [one.source for one, _ in news],
+            "priority": [one.priority for one, _ in news],
+            "root": [one.key == f"{prefix.key}catalog.json" for one, prefix in news],
+            "nested_delay": NESTED_DELAY,
+        }
+        names = {
+            "job_time": [prefix.time for _, prefix in news],
+            "username": [prefix.username for _, prefix in news],
+            "algorithm": [prefix.algorithm for _, prefix in news],
+            "version": [prefix.version for _, prefix in news],
+            "tag": [prefix.tag for _, prefix in news],
+        }
+        made = {number for (number,) in conn.execute(_NEW_JOBS, prefixes | names | sightings)}
         jobs = {(bucket, prefix): number for number, bucket, prefix in conn.execute(_LOCK_JOBS, prefixes)}
+        numbers = [jobs[one.bucket, prefix.key] for one, prefix in news]
         row = conn.execute(
             _RECORD,
-            {
-                "job": [jobs[one.bucket, prefix.key] for one, prefix in news],
+            sightings
+            | {
+                "job": numbers,
                 "bucket": prefixes["bucket"],
-                "key": [one.key for one, _ in news],
-                "etag": [one.etag for one, _ in news],
-                "version_id": [one.version_id for one, _ in news],
-                "size": [one.size for one, _ in news],
-                "last_modified": [one.last_modified for one, _ in news],
-                "source": [one.source for one, _ in news],
-                "priority": [one.priority for one, _ in news],
-                "root": [one.key == f"{prefix.key}catalog.json" for one, prefix in news],
                 "returned": [returned for _, returned in found],
+                "made": [number in made for number in numbers],
                 "saying_now": list(_SAYING_NOW),
-                "nested_delay": NESTED_DELAY,
             },
         ).fetchone()
     assert row is not None

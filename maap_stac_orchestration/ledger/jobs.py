@@ -57,9 +57,9 @@ _CONDITIONS = {
 }
 _LISTED_COLLECTION = sql.SQL("listed.collection = %(collection)s")
 _LISTED_CODE = sql.SQL("listed.code = %(code)s")
+# By the number alone: of two columns PostgreSQL expects that next to nothing matches, and reads all of both lists.
 _HAS_CODE = sql.SQL("""EXISTS (
-        SELECT FROM ledger.job_code
-        WHERE job_code.code = %(code)s AND job_code.job_time = {time} AND job_code.job_id = {id}
+        SELECT FROM ledger.job_code WHERE job_code.code = %(code)s AND job_code.job_id = {id}
     )""")
 
 _LIST = sql.SQL("""

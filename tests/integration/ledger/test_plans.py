@@ -109,8 +109,7 @@ def test_a_run_reads_what_it_holds(connection: Connection, statement: str) -> No
     with connection.transaction():
         connection.execute(claims._CLAIM, CLAIM)
     found = plan(connection, statement, {"batch": CLAIM["batch"], "lease": timedelta(minutes=1)})
-    indexes, rows = read(found, "job")
-    assert "job_batch" in indexes
+    _, rows = read(found, "job")
     assert rows <= 2 * CLAIM["max_jobs"]
 
 
