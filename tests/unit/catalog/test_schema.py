@@ -162,6 +162,15 @@ def test_a_schema_that_is_not_at_hand_is_told_and_nothing_else_is_opened(folder:
     assert reason in (found.unavailable or "")
 
 
+def test_a_schema_that_comes_later_is_used_then(folder: Path) -> None:
+    schemas, document = ExtensionSchemas(folder), named("late", **{"flood:depth": -1})
+    (absent,) = schemas.check(document)
+    (folder / "schemas.example.com/flood/v1/late.json").write_text('{"properties": {"id": {"type": "number"}}}')
+    (checked,) = schemas.check(document)
+    assert absent.unavailable is not None
+    assert checked.errors == ('id: "one" is not of type "number".',)
+
+
 def test_each_extension_is_looked_at_once(folder: Path) -> None:
     found = ExtensionSchemas(folder).check(named("absent", "absent", "schema"))
     assert [one.uri for one in found] == [f"{HOME}/absent.json", f"{HOME}/schema.json"]
