@@ -85,6 +85,16 @@ def test_a_job_becomes_searchable(object_store: MotoStore, tables: Connection) -
     assert row == ([0, 0, 31, 1],)
 
 
+def test_what_was_mended_stands_in_the_item(object_store: MotoStore, tables: Connection) -> None:
+    job = Written([document("a", moment="2024-06-01T02:00:00+02:00")])
+    put_job(object_store, job)
+    run(f"s3://{object_store.bucket}/{job.prefix}")
+    row = tables.execute("""SELECT pgstac.search('{"ids": ["a"]}') #> '{features,0,properties}'""").fetchone()
+    assert row is not None
+    assert row[0]["datetime"] == "2024-06-01T00:00:00Z"
+    assert row[0]["maap:repairs"] == ["The datetime of the item a was written as 2024-06-01T00:00:00Z."]
+
+
 def test_asking_again_changes_nothing(object_store: MotoStore, tables: Connection) -> None:
     job = Written([document("a"), document("b")])
     put_job(object_store, job)
