@@ -21,7 +21,7 @@ from stac_fastapi.pgstac.types.search import PgstacSearch
 from stac_fastapi.types.search import APIRequest
 
 import maap_stac_orchestration
-from maap_stac_orchestration.api.crossing import CrossingClient
+from maap_stac_orchestration.api.client import FaithfulClient
 
 TITLE = "MAAP STAC"
 DESCRIPTION = "Outputs of jobs of NASA's Multi-Mission Algorithm and Analysis Platform, from catalog.json to search."
@@ -72,7 +72,7 @@ def add_stac_api(app: FastAPI, settings: StacSettings) -> None:
         settings=settings,
         extensions=[*extensions.search, *extensions.item_collection, collection_search],
         # Title and description come from the settings, the id does not.
-        client=CrossingClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id),
+        client=FaithfulClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id),
         items_get_request_model=cast("type[APIRequest]", items_model),
         search_get_request_model=create_get_request_model(extensions.search),
         search_post_request_model=post_model,

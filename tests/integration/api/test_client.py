@@ -1,4 +1,4 @@
-"""A box across the antimeridian means the narrow strip, not the rest of the world."""
+"""Boxes across the antimeridian mean the narrow strip, and items with a range of time are valid STAC."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import requests
 from psycopg.types.json import Jsonb
 from pystac_client import Client
 
+from maap_stac_orchestration.catalog.schema import core_errors
 from tests.integration.api.conftest import Api
 
 PLACES = {"fiji": (179.5, -17.0), "samoa": (-172.0, -13.8), "greenwich": (0.0, 51.5), "antimeridian": (180.0, -16.5)}
@@ -40,6 +41,11 @@ def client(shared_api: Api, shared_database: str) -> Iterator[Client]:
         }
         for name, (x, y) in PLACES.items()
     ]
+    items[0]["properties"] = {
+        "datetime": None,
+        "start_datetime": "2024-06-01T00:00:00Z",
+        "end_datetime": "2024-06-30T00:00:00Z",
+    }
     with psycopg.connect(shared_database) as connection:
         connection.execute("SELECT pgstac.create_collection(%s)", (Jsonb(collection),))
         connection.execute("SELECT pgstac.create_items(%s)", (Jsonb(items),))
@@ -78,3 +84,19 @@ def test_the_items_of_a_collection_are_filtered_alike(client: Client, shared_api
         f"{shared_api.url}/collections/islands/items", params={"bbox": "179,-20,-179,-10"}, timeout=30
     ).json()
     assert {item["id"] for item in answer["features"]} == {"fiji", "antimeridian"}
+
+
+@pytest.mark.parametrize("path", ["/collections/islands/items/fiji", "/search?ids=fiji", "/collections/islands/items"])
+def test_an_item_with_a_range_of_time_keeps_the_null_that_stac_requires(
+    client: Client, shared_api: Api, path: str
+) -> None:
+    document = requests.get(shared_api.url + path, timeout=30).json()
+    (item,) = [one for one in document.get("features", [document]) if one["id"] == "fiji"]
+    assert item["properties"]["datetime"] is None
+    assert core_errors(item) == []
+
+
+def test_who_names_fields_gets_those(client: Client) -> None:
+    search = client.search(ids=["fiji"], fields=["id", "properties.end_datetime"])
+    (item,) = search.items_as_dicts()
+    assert "datetime" not in item["properties"]

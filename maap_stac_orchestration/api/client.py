@@ -1,9 +1,10 @@
-"""Searches by a box across the antimeridian, which pgstac would take for the box around the rest of the world.
+"""Where pgstac's reading of STAC differs from the specification, put right on the way in and out.
 
-Here belongs rewriting such a box for the database. Not here: anything else about searching.
+Here belongs rewriting of searches and of the items that they give. Not here: which extensions there are (`stac`).
 
-pgstac 0.10.0 makes an envelope of the four numbers, whatever their order. RFC 7946, section 5.2, which the STAC API
-follows, says that a box whose west is greater than its east crosses the antimeridian.
+Measured on pgstac 0.10.0. It makes an envelope of the four numbers of a bbox, whatever their order: a box whose west is
+greater than its east, which crosses the antimeridian by RFC 7946, section 5.2, becomes the rest of the world. And it
+drops members that are null: an item with a range of time comes back without the `datetime: null` that STAC requires.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def two_boxes(bbox: Sequence[float]) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": [_ring(west, south, 180, north), _ring(-180, south, east, north)]}
 
 
-class CrossingClient(CoreCrudClient):
-    """stac-fastapi-pgstac's client for collections and items, for boxes anywhere on Earth."""
+class FaithfulClient(CoreCrudClient):
+    """stac-fastapi-pgstac's client for collections and items, for boxes anywhere on Earth and times of any kind."""
 
     def _clean_search_args(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What GET requests ask the database, items and collections alike."""
@@ -41,11 +42,24 @@ class CrossingClient(CoreCrudClient):
         return cleaned
 
     async def _search_base(self, search_request: PgstacSearch, request: Request) -> ItemCollection:
-        """What POST requests ask the database."""
+        """What every search for items asks the database, and what it gives."""
         if search_request.bbox is not None and crosses(search_request.bbox):
             area = MultiPolygon.model_validate(two_boxes(search_request.bbox))
             search_request = search_request.model_copy(update={"bbox": None, "intersects": area})
-        return await super()._search_base(search_request, request=request)
+        found = await super()._search_base(search_request, request=request)
+        fields = getattr(search_request, "fields", None)
+        # Who names fields gets those.
+        if not (fields and (fields.include or fields.exclude)):
+            for item in found["features"]:
+                _with_datetime(item)
+        return found
+
+
+def _with_datetime(item: Any) -> None:
+    """Gives a time that is null back to an item that has a range instead."""
+    properties = item.get("properties")
+    if isinstance(properties, dict) and "start_datetime" in properties:
+        properties.setdefault("datetime", None)
 
 
 def _ring(west: float, south: float, east: float, north: float) -> list[list[list[float]]]:
