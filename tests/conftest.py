@@ -17,9 +17,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from maap_stac_orchestration.stack.postgres import PostgresServer, migrate_database
+
+# How long one generated example takes says nothing on a machine that does other work too. In continuous integration the
+# examples are the same each time, so that what turns red there turned red by a change; new ones are tried by people.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("same", hypothesis_settings.get_profile("patient"), derandomize=True)
+hypothesis_settings.load_profile("same" if os.environ.get("CI") else "patient")
 
 #: The database that tests' databases are copied from.
 TEMPLATE = "migrated"
