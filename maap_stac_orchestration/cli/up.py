@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -51,7 +51,7 @@ def command(detach: bool, home: Path | None, port_base: int | None, demo: bool) 
 
     place = Home.at(home)
     try:
-        with _signals_raise():
+        with _signals_do(_interrupt):
             started = up(place, port_base=port_base, tell=_tell)
             if not started.changed:
                 _tell("everything was up already")
@@ -89,7 +89,9 @@ def _tell(step: str) -> None:
 def _stop(home: Home) -> None:
     from maap_stac_orchestration.stack.lifecycle import down
 
-    down(home, tell=_tell)
+    # A second Ctrl-C, or one that a terminal and a parent process both pass on, would leave half of the stack running.
+    with _signals_do(lambda number, frame: _tell("stopping already, it takes a few seconds")):
+        down(home, tell=_tell)
     _tell("stopped")
 
 
@@ -123,17 +125,17 @@ def _watch(stack: Stack) -> None:
                 _tell(f"{health.title} is not well: {health.message}")
 
 
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Lets every polite signal end the command, also where it was started with SIGINT ignored (`&` in a script)."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
+def _signals_do(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handles every polite signal alike, also where the command was started with SIGINT ignored (`&` in a script)."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = [signal.signal(number, interrupt) for number in numbers]
+    former = [signal.signal(number, handler) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, former, strict=True):
-            signal.signal(number, handler)
+        for number, handler_before in zip(numbers, former, strict=True):
+            signal.signal(number, handler_before)

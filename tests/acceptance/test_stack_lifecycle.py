@@ -19,7 +19,7 @@ import pytest
 
 from maap_stac_orchestration.stack.launch import holder, lock_path
 from maap_stac_orchestration.stack.object_store import client
-from tests.acceptance.conftest import Commands, free_port_base
+from tests.acceptance.conftest import MAAP_STAC, Commands, clean_environment, free_port_base
 
 pytestmark = pytest.mark.stack
 
@@ -162,6 +162,29 @@ def test_down_stops_everything_and_waits(own):
     assert (status.returncode, "maap-stac up" in status.stdout) == (1, True)
     again = own.run("down")
     assert (again.returncode, again.stdout.startswith("Nothing runs")) == (0, True)
+
+
+def test_an_impatient_ctrl_c_stops_everything(own):
+    shown = subprocess.Popen(
+        [MAAP_STAC, "up", "--home", str(own.home)],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert shown.stdout is not None
+        assert any("Ctrl-C" in line for line in shown.stdout)
+        running = pids(own)
+        for _ in range(3):
+            shown.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        assert shown.wait(120) == 0
+    finally:
+        shown.kill()
+    for pid in running.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_a_taken_port_is_named_with_the_option(tmp_path):
