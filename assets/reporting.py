@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import dagster as dg
 
-from maap_stac_orchestration.governance.decision import Decision
 from maap_stac_orchestration.pipeline.batch import DecidedJob, JobOutcome, ReadJob
 from maap_stac_orchestration.problems import Problem
 from maap_stac_orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Rows of a table; beyond some dozens the UI becomes slow.
 MOST_ROWS = 50
@@ -67,35 +69,61 @@ def read_metadata(jobs: Sequence[ReadJob], seconds: float) -> Metadata:
 
 
 def decision_metadata(jobs: Sequence[DecidedJob], registry_version: str) -> Metadata:
-    """What was decided for a batch."""
-    decided = [(job, decision) for job in jobs for decision in job.decisions.values()]
-    counts = Counter(str(decision.outcome) for _, decision in decided)
-    # Denials first: they are what somebody may look for.
-    decided.sort(key=lambda pair: _ORDER[str(pair[1].outcome)])
+    """What was decided for a batch: each decision, and how many jobs and items went where for which reason."""
+    frame = decisions_frame(jobs)
+    counts = frame["outcome"].value_counts()
+    groups = (
+        frame.groupby(["outcome", "decision", "collection"], observed=True, sort=True)
+        .agg(jobs=("job", "nunique"), items=("items", "sum"))
+        .reset_index()
+    )
     return {
         "jobs": len(jobs),
-        "decisions": len(decided),
-        **{outcome: counts.get(outcome, 0) for outcome in _ORDER},
-        "decisions_table": table(
-            ("job", "requested", "decision", "collection", "rule"),
-            (_decision_row(job, decision) for job, decision in decided),
-        ),
+        "decisions": len(frame),
+        **{outcome: int(counts.get(outcome, 0)) for outcome in _OUTCOMES},
+        "decisions_by_collection": frame_table(groups, ("decision", "outcome", "collection", "jobs", "items")),
+        "decisions_table": frame_table(frame, ("job", "requested", "decision", "collection", "items", "rule")),
         "registry_version": registry_version,
     }
 
 
 #: Outcomes as they are shown, those that somebody may mind first.
-_ORDER = {"reject": 0, "fallback": 1, "accept": 2, "default": 3}
+_OUTCOMES = ("reject", "fallback", "accept", "default")
 
 
-def _decision_row(job: DecidedJob, decision: Decision) -> Mapping[str, str]:
-    return {
-        "job": job.read.claim.prefix,
-        "requested": decision.requested or "",
-        "decision": str(decision.code),
-        "collection": decision.collection or "",
-        "rule": decision.rule,
-    }
+def decisions_frame(jobs: Sequence[DecidedJob]) -> pd.DataFrame:
+    """One row a decision, those that somebody may mind first, with the number of items that it is about."""
+    # A third of a second to import, which a code server that only lists assets does without.
+    import pandas as pd
+
+    rows = []
+    for job in jobs:
+        items = Counter(item.requested_collection or None for item in job.read.items)
+        for requested, decision in job.decisions.items():
+            rows.append(
+                {
+                    "job": job.read.claim.prefix,
+                    "requested": decision.requested or "",
+                    "decision": str(decision.code),
+                    "outcome": str(decision.outcome),
+                    "collection": decision.collection or "",
+                    "items": items[requested],
+                    "rule": decision.rule,
+                }
+            )
+    frame = pd.DataFrame(rows, columns=["job", "requested", "decision", "outcome", "collection", "items", "rule"])
+    frame["outcome"] = pd.Categorical(frame["outcome"], categories=_OUTCOMES, ordered=True)
+    return frame.sort_values("outcome", kind="stable", ignore_index=True)
+
+
+def frame_table(frame: pd.DataFrame, columns: Sequence[str]) -> dg.TableMetadataValue:
+    """The first rows of a frame as a table."""
+    records = frame[list(columns)].head(MOST_ROWS).astype({"items": int}).to_dict("records")
+    return table(columns, ({name: _plain(record[name]) for name in columns} for record in records))
+
+
+def _plain(value: Any) -> str | int:
+    return value if isinstance(value, int) else str(value)
 
 
 def load_metadata(outcomes: Sequence[JobOutcome], seconds: float) -> Metadata:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 import obstore.auth  # noqa: F401
+import pandas  # noqa: F401
 import pystac.validation  # noqa: F401
 from botocore.exceptions import BotoCoreError
 

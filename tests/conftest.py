@@ -1,8 +1,8 @@
 """The real things that tests run against: a PostgreSQL server with PostGIS, and S3 over HTTP.
 
-Here belong fixtures that several test packages use. The server is one throwaway cluster per test process (so xdist
-workers do not meet), the object store one moto server per test process; each test gets a fresh database and an empty
-store. A test that needs PostGIS is not skipped where that is missing: it fails with the sentence on what to install.
+Here belong fixtures that several test packages use. The server is one throwaway cluster per test process, the object
+store one moto server per test process; each test gets a fresh database and an empty store. A test that needs PostGIS is
+not skipped where that is missing: it fails with the sentence on what to install.
 """
 
 from __future__ import annotations

@@ -69,6 +69,14 @@ def test_a_listed_day_ends_in_pgstac_with_provenance_and_metadata(location: Loca
     )
     assert (read["listed"], read["listed_new"], read["jobs"], read["items"]) == (1, 1, 1, 1)
     assert (decided["default"], decided["reject"]) == (1, 0)
+    (group,) = decided["decisions_by_collection"].records
+    assert group.data == {
+        "decision": "default_assigned",
+        "outcome": "default",
+        "collection": "ana__alg__v1__tag",
+        "jobs": 1,
+        "items": 1,
+    }
     assert (loaded["loaded"], loaded["unchanged"], loaded["jobs_loaded"]) == (1, 0, 1)
     assert loaded["jobs_of_this_run"] == f"http://stac.test/jobs?run_id={result.run_id}"
     assert all(one.passed for one in result.get_asset_check_evaluations())
