@@ -29,6 +29,9 @@ BUCKET = "maap-ops-workspace"
 #: The database of pgstac and the ledger on the stack's own server.
 DATABASE = "maap"
 DAGSTER_DATABASE = "dagster"
+#: Seconds that Dagster waits for its code server's answer. With the default of 60 a run was seen to fail before it
+#: began, on a machine with two cores and a load of 16.
+_PATIENCE = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "180"}
 #: The variable that dagster.yaml takes Dagster's database from.
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 
@@ -111,7 +114,7 @@ class Plan:
                 kept.pop(name, None)
         if not self.outside.postgres:
             kept = {name: value for name, value in kept.items() if not name.startswith("PG")}
-        return kept | dict(self.client) | _unproxied(kept) | {"PYTHONUNBUFFERED": "1"}
+        return _PATIENCE | kept | dict(self.client) | _unproxied(kept) | {"PYTHONUNBUFFERED": "1"}
 
     def record(self) -> dict[str, Any]:
         """All choices as JSON, for `recall`."""
