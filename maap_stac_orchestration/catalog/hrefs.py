@@ -164,10 +164,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is not None:
-            return _is_public(inner)
-        if address not in _GLOBAL_UNICAST or address in _TEREDO:
+        if address.ipv4_mapped is not None:
+            return _is_public(address.ipv4_mapped)
+        # Tunnels carry an IPv4 address inside; nobody serves data through them any more (RFC 7526 retired 6to4).
+        if address not in _GLOBAL_UNICAST or address in _TEREDO or address.sixtofour is not None:
             return False
     return address.is_global and not address.is_multicast
 
