@@ -58,10 +58,11 @@ WITH outcome AS (
     SELECT * FROM unnest(
         %(job)s::bigint[], %(state)s::text[], %(again)s::boolean[], %(loaded)s::integer[], %(unchanged)s::integer[],
         %(fallback)s::integer[], %(refused)s::integer[], %(items)s::integer[], %(algorithm)s::text[],
-        %(version)s::text[], %(tag)s::text[], %(named)s::boolean[], %(modified)s::timestamptz[], %(attempt)s::smallint[]
+        %(version)s::text[], %(tag)s::text[], %(named)s::boolean[], %(modified)s::timestamptz[],
+        %(attempt)s::smallint[], %(awaiting_until)s::timestamptz[]
     ) AS o (
         job_id, state, again, loaded, unchanged, fallback, refused, items, algorithm, version, tag, named, modified,
-        attempt
+        attempt, awaiting_until
     )
 ),
 code AS (
@@ -81,7 +82,8 @@ ended AS (
             WHEN outcome.again THEN now()
             WHEN outcome.state = 'waiting' THEN least(
                 now() + CASE WHEN job.waits < 6 THEN 5 * power(2, job.waits) ELSE 300 END * interval '1 second',
-                CASE WHEN job.wait_until > now() THEN job.wait_until END
+                CASE WHEN job.wait_until > now() THEN job.wait_until END,
+                CASE WHEN outcome.awaiting_until > now() THEN outcome.awaiting_until END
             )
         END,
         waits = CASE WHEN outcome.state = 'waiting' AND NOT outcome.again THEN job.waits + 1 ELSE 0 END,
@@ -332,11 +334,12 @@ def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int]) -> dict[str, l
             names is not None,
             max(dates, default=None),
             job.claim.attempt,
+            job.awaiting_until,
         )
 
     columns = (
         *("job", "state", "again", "loaded", "unchanged", "fallback", "refused", "items"),
-        *("algorithm", "version", "tag", "named", "modified", "attempt"),
+        *("algorithm", "version", "tag", "named", "modified", "attempt", "awaiting_until"),
     )
     return _columns(columns, (row(number, job) for number, job in jobs.items()))
 

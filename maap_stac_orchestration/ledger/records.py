@@ -178,6 +178,8 @@ class FinishedJob:
     pins: tuple[Pin, ...] = ()
     #: The names in the job metadata, which win over those in the output prefix; None where it was not read.
     names: JobNames | None = None
+    #: For a waiting job: when it is tried again at the latest, UTC; None leaves that to the job's own deadline.
+    awaiting_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from maap_stac_orchestration.dps.job import Job
@@ -56,6 +57,8 @@ class ReadJob:
     problems: tuple[Problem, ...]
     #: True where something missing may still arrive before the deadline: what is there is loaded, the job waits.
     awaiting: bool = False
+    #: Until when it may, UTC: for assets that is sooner than for the rest. None where nothing is awaited.
+    awaiting_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -516,6 +516,7 @@ def _finished(plan: _Plan, settled: _Settled) -> FinishedJob:
         items=tuple(items),
         pins=read.pins,
         names=None if read.job is None else JobNames(read.job.algorithm, read.job.version, read.job.tag),
+        awaiting_until=read.awaiting_until,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -250,10 +250,7 @@ class _JobReading:
         pins: Sequence[Pin] = (),
     ) -> ReadJob:
         codes = {problem.code for problem in problems}
-        awaiting = (self._may_still_arrive() and not codes.isdisjoint(_NOT_YET)) or (
-            self._now < self._claim.catalog_modified + self._settings.asset_deadline
-            and not codes.isdisjoint(_ASSET_NOT_YET)
-        )
+        until = self._awaiting_until(codes)
         return ReadJob(
             claim=self._claim,
             job=job,
@@ -262,8 +259,16 @@ class _JobReading:
             collections=tuple(collections),
             pins=tuple(pins),
             problems=tuple(problems),
-            awaiting=awaiting,
+            awaiting=until is not None,
+            awaiting_until=until,
         )
+
+    def _awaiting_until(self, codes: Collection[Code]) -> datetime | None:
+        """Until when what is missing may still arrive; None where nothing is, or where its time is over."""
+        if self._may_still_arrive() and not _NOT_YET.isdisjoint(codes):
+            return self._claim.wait_until
+        assets_until = self._claim.catalog_modified + self._settings.asset_deadline
+        return assets_until if self._now < assets_until and not _ASSET_NOT_YET.isdisjoint(codes) else None
 
     def _may_still_arrive(self) -> bool:
         return self._claim.wait_until is not None and self._now < self._claim.wait_until

@@ -506,6 +506,7 @@ class TestWaiting:
         late = read(store, job=claim(wait_until=NOW))
 
         assert (early.awaiting, late.awaiting) == (True, False)
+        assert (early.awaiting_until, late.awaiting_until) == (NOW + timedelta(seconds=1), None)
         for job in (early, late):
             assert ids(job) == ["x"]
             assert problems(job) == [(Code.LINK_MISSING, "gone.json")]
@@ -520,6 +521,7 @@ class TestWaiting:
         late = read(store, job=claim(catalog_modified=NOW - timedelta(seconds=60)), **deadlines)
 
         assert (early.awaiting, late.awaiting) == (True, False)
+        assert (early.awaiting_until, late.awaiting_until) == (NOW + timedelta(seconds=1), None)
         for job in (early, late):
             assert [problem.code for problem in job.problems] == [Code.ASSET_MISSING]
             assert job.items[0].problems == job.problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -155,6 +155,13 @@ class TestWaiting:
         connection.execute("UPDATE ledger.job SET wait_until = now() + interval '2 seconds'")
         detail = end(connection, batch, ended(batch.jobs[0], State.WAITING))
         assert detail.summary.due == detail.wait_until
+
+    def test_what_is_awaited_for_a_shorter_time_is_looked_for_when_that_ends(
+        self, connection: Connection, batch: Batch
+    ) -> None:
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        detail = end(connection, batch, ended(batch.jobs[0], State.WAITING, awaiting_until=soon))
+        assert detail.summary.due == soon
 
     def test_a_new_version_begins_with_short_pauses(self, connection: Connection, batch: Batch) -> None:
         end(connection, batch, ended(batch.jobs[0], State.WAITING))
