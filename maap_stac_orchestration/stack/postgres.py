@@ -472,12 +472,12 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA ledger TO maap_stac_ingest;
 _PGSTAC_VERSION = "SELECT version FROM pgstac.migrations ORDER BY datetime DESC, version DESC LIMIT 1"
 
 
-def prepare_database(conninfo: str, name: str | None = "maap", *, others: tuple[str, ...] = ("dagster",)) -> None:
+def prepare_database(conninfo: str, name: str = "maap", *, others: tuple[str, ...] = ("dagster",)) -> None:
     """Creates databases where they are missing, and brings pgstac and the ledger up to date; quick when they are.
 
     Args:
-        conninfo: any database of the server, as a user who may create databases.
-        name: the database for pgstac and the ledger; None takes the one of `conninfo`, which must be there.
+        conninfo: another database of the server, as a user who may create databases.
+        name: the database for pgstac and the ledger.
         others: databases to be created beside it and left empty.
 
     Raises:
@@ -487,10 +487,10 @@ def prepare_database(conninfo: str, name: str | None = "maap", *, others: tuple[
         connection.execute("SELECT pg_advisory_lock(%s)", (_PREPARING,))
         there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for database in (name, *others):
-            if database is not None and database not in there:
+            if database not in there:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        target = psycopg.conninfo.make_conninfo(conninfo, dbname=name) if name is not None else conninfo
-        migrate_database(target)
+        # The lock that this takes is the other database's: advisory locks do not reach across.
+        migrate_database(psycopg.conninfo.make_conninfo(conninfo, dbname=name))
 
 
 def migrate_database(conninfo: str) -> None:
