@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.acceptance.client import StackClient
+from tests.acceptance.client import StackClient, eventually
 from tests.acceptance.conftest import MAAP_STAC, clean_environment
 
 COLLECTION = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
@@ -60,3 +61,32 @@ def test_the_item_of_a_demo_job_names_its_images_in_the_bucket_and_its_job(clien
     assert item["properties"]["maap:username"] == "henrydevseed"
     assert item["properties"]["maap:tag"] == "demo"
     assert item["properties"]["maap:job_prefix"] == job["prefix"]
+
+
+MATERIALIZATIONS = """
+query ($asset: String!, $day: String!) {
+  assetNodeOrError(assetKey: {path: [$asset]}) {
+    ... on AssetNode { assetMaterializations(partitions: [$day], limit: 50) { runId partition } }
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("asset", ["dps_catalogs", "governance_decisions", "pgstac_items"])
+def test_the_day_of_a_job_is_a_materialised_partition_and_its_runs_tell_the_jobs(client, asset):
+    (job,) = demo(client, "--jobs", "1")["jobs"]
+    day = "-".join(job["prefix"].removesuffix("/").split("/")[-7:-4])
+
+    def materialised():
+        request = Request(
+            f"{client.stack['dagster_url']}/graphql",
+            json.dumps({"query": MATERIALIZATIONS, "variables": {"asset": asset, "day": day}}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=30) as answer:
+            return json.load(answer)["data"]["assetNodeOrError"]["assetMaterializations"] or None
+
+    found = eventually(materialised, 60)
+    assert {one["partition"] for one in found} == {day}
+    jobs = [client.get(f"/jobs?run_id={run_id}")["jobs"] for run_id in {one["runId"] for one in found}]
+    assert job["prefix"] in [one["prefix"] for page in jobs for one in page]
