@@ -40,6 +40,8 @@ _OBJECT_TYPES: Final = {
     "catalog": pystac.STACObjectType.CATALOG,
     "collection": pystac.STACObjectType.COLLECTION,
 }
+#: Levels of a document, the same as orjson reads.
+_DEEPEST = 1024
 _SPELLED = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
 _JSON_NAMES = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 
@@ -199,9 +201,9 @@ def _parse_int(digits: str) -> int | float:
 
 
 def _replace_not_finite(document: Any) -> None:
-    stack = [document]
+    stack = [(document, 1)]
     while stack:
-        holder = stack.pop()
+        holder, depth = stack.pop()
         entries: Iterator[tuple[Any, Any]]
         if isinstance(holder, dict):
             entries = iter(list(holder.items()))
@@ -209,11 +211,14 @@ def _replace_not_finite(document: Any) -> None:
             entries = iter(list(enumerate(holder)))
         else:
             continue
+        if depth > _DEEPEST:
+            # How deep Python's own reader goes differs from version to version.
+            raise NotJson("It is nested too deeply to be read.")
         for key, value in entries:
             if isinstance(value, float) and not math.isfinite(value):
                 holder[key] = _SPELLED[str(value)] if key == "nodata" else None
             elif isinstance(value, dict | list):
-                stack.append(value)
+                stack.append((value, depth + 1))
 
 
 def _version_of(document: Mapping[str, Any]) -> tuple[int, int, int] | None:
