@@ -9,9 +9,10 @@ Conventions: `--json` prints one JSON document on stdout, logs go to stderr; exi
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 import click
+
+from maap_stac_orchestration.cli.lazy import LazyGroup
 
 #: Command -> module of this package that holds a click command called `command`.
 COMMANDS: dict[str, str] = {
@@ -26,25 +27,13 @@ COMMANDS: dict[str, str] = {
     "ingest": "ingest",
     "jobs": "jobs",
     "show": "show",
+    "registry": "registry",
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command = import_module(f"{__name__}.{module}").command
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, package=__name__, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="maap-stac-orchestration")
 def group() -> None:
     """From a DPS job's catalog.json to searchable STAC items."""
