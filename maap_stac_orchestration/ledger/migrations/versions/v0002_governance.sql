@@ -89,6 +89,11 @@ CREATE INDEX decision_requested ON ledger.decision (left(requested, 300), id DES
 CREATE INDEX decision_of_collection ON ledger.decision (collection, id DESC) WHERE collection IS NOT NULL;
 CREATE INDEX decision_of_code ON ledger.decision (code, id DESC);
 CREATE INDEX decision_of_run ON ledger.decision (run_id, id DESC) WHERE run_id IS NOT NULL;
+CREATE INDEX decision_of_algorithm ON ledger.decision (algorithm, id DESC);
+CREATE INDEX decision_of_version ON ledger.decision (version, id DESC);
+CREATE INDEX decision_of_tag ON ledger.decision (tag, id DESC) WHERE tag IS NOT NULL;
+CREATE INDEX decision_with_outcome ON ledger.decision (outcome, id DESC);
+CREATE INDEX decision_under_registry ON ledger.decision (registry_version, id DESC);
 
 CREATE TABLE ledger.token (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
