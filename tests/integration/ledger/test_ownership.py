@@ -117,6 +117,61 @@ def test_a_collection_from_before_that_clashes_in_case_stops_nobody(
     assert "gets no upkeep" in caplog.text
 
 
+def test_the_id_of_a_deleted_collection_stays_taken_however_it_is_spelled(connection: Connection) -> None:
+    collections.register(connection, "Flood", owner="ana", job_id=None)
+    collections.register(connection, "other", owner="ana", job_id=None)
+    assert collections.delete(connection, "Flood", by="admin")
+    assert collections.deleted_ids(connection, ["FLOOD", "flood", "other", "a\0b", "\ud800"]) == ["Flood"]
+    for spelling in ("Flood", "flood"):
+        with pytest.raises(collections.CollectionDeleted, match=rf"{spelling} cannot be .* deleted by admin on"):
+            collections.register(connection, spelling, owner="ana", job_id=None)
+
+
+def test_what_is_deleted_is_deleted_once_and_belongs_to_nobody(connection: Connection) -> None:
+    collections.register(connection, "flood", owner="ana", job_id=None)
+    collections.changed(connection, ["flood"])
+    assert collections.owner_of(connection, "flood") == "ana"
+    assert collections.delete(connection, "flood", by="admin")
+    assert not collections.delete(connection, "flood", by="somebody")
+    assert collections.tombstones(connection, ["flood"])["flood"].deleted_by == "admin"
+    assert collections.owner_of(connection, "flood") is None
+    assert collections.to_refresh(connection) == []
+    assert collections.find(connection, ["flood"]) == {}
+    assert collections.lock(connection, "flood") is None
+    with pytest.raises(LookupError, match="flood"):
+        collections.transfer(connection, "flood", "bob")
+
+
+def test_a_collection_that_the_ledger_did_not_know_is_deleted_all_the_same(connection: Connection) -> None:
+    assert collections.delete(connection, "from-before", by="admin")
+    assert collections.deleted_ids(connection, ["from-before"]) == ["from-before"]
+
+
+def test_a_tombstone_tells_where_the_items_were_moved(connection: Connection) -> None:
+    collections.register(connection, "old", owner="ana", job_id=None)
+    collections.delete(connection, "old", by="admin", moved_to="new")
+    (stone,) = collections.tombstones(connection, ["old"]).values()
+    assert stone.moved_to == "new"
+    assert stone.sentence.startswith("The items of old were moved to new by admin on ")
+
+
+def test_a_transferred_collection_has_the_new_owner(connection: Connection) -> None:
+    collections.register(connection, "flood", owner="ana", job_id=None)
+    assert collections.transfer(connection, "flood", "bob") == "ana"
+    assert collections.owner_of(connection, "flood") == "bob"
+    with pytest.raises(LookupError, match="unknown"):
+        collections.transfer(connection, "unknown", "bob")
+
+
+def test_what_describes_a_collection_is_noted_when_it_changes(connection: Connection) -> None:
+    collections.register(connection, "flood", owner="ana", job_id=None)
+    assert collections.lock(connection, "flood") == collections.Described("ana", {}, None)
+    fields = {"title": "Floods", "keywords": ["a"]}
+    assert collections.describe(connection, "flood", fields, WRITTEN)
+    assert not collections.describe(connection, "flood", fields, WRITTEN)
+    assert collections.lock(connection, "flood") == collections.Described("ana", fields, WRITTEN)
+
+
 ITEM = KnownItem("flood", "one", None, "ana", WRITTEN, WRITTEN, "hash", "key", "etag", "sha", "run")
 
 
