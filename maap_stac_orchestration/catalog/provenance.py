@@ -77,8 +77,13 @@ def with_provenance(
 
 
 def content_hash(document: Mapping[str, Any]) -> str:
-    """SHA-256, hex, of a document without `maap:run_id`: the same content of another run has the same hash."""
+    """SHA-256, hex, of a document without `maap:run_id` and `collection`.
+
+    The same content of another run, or in another collection, has the same hash: the ledger keeps it under the
+    collection, and items are moved between collections.
+    """
+    document = {name: one for name, one in document.items() if name != "collection"}
     properties = document.get("properties")
     if isinstance(properties, Mapping) and RUN_ID in properties:
-        document = {**document, "properties": {name: one for name, one in properties.items() if name != RUN_ID}}
+        document["properties"] = {name: one for name, one in properties.items() if name != RUN_ID}
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()

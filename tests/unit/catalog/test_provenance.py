@@ -112,6 +112,18 @@ def test_the_hash_is_of_the_content_and_not_of_the_run(properties: dict[str, Any
     assert (content_hash(changed) == content_hash(document)) == (changed == document)
 
 
+def test_the_hash_of_an_item_is_the_same_in_every_collection() -> None:
+    floods, fires = (
+        with_provenance(an_item(), collection=collection, job=JOB, source_key=KEY, run_id="run-1")
+        for collection in ("floods", "fires")
+    )
+    assert floods != fires
+    assert content_hash(floods) == content_hash(fires)
+    # Only the member that the item is kept under: a property of that name is content.
+    named = [an_item(properties={"datetime": None, "collection": name}) for name in ("floods", "fires")]
+    assert content_hash(named[0]) != content_hash(named[1])
+
+
 def test_what_was_mended_is_on_record_and_part_of_the_content() -> None:
     repairs = ("The datetime of the item one was written as 2024-06-01T00:00:00Z.",)
     item = with_provenance(an_item(), collection="floods", job=JOB, source_key=KEY, run_id="run-1", repairs=repairs)
