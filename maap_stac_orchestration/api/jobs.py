@@ -6,10 +6,8 @@ Here belong parameters and answers over HTTP. Not here: questions to the ledger 
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
@@ -17,27 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import JobDetailModel, JobsModel, SummaryModel
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, InvalidParameter
+from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, Time, addresses, invalid, link
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError
 from maap_stac_orchestration.ledger import documents, jobs
 from maap_stac_orchestration.ledger.records import JobFilter, State
 from maap_stac_orchestration.problems import Code
 from maap_stac_orchestration.settings import Settings
-
-MAX_LIMIT = 1000
-
-# PostgreSQL cannot compare with a NUL; no name holds one.
-_NUL = re.compile("\x00")
-
-
-def _no_nul(value: str) -> str:
-    if _NUL.search(value):
-        raise ValueError("it must not contain a NUL")
-    return value
-
-
-def _utc(value: datetime) -> datetime:
-    """A time without an offset is taken as UTC, as everything here is."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
 def _group_fields(value: str) -> str:
@@ -45,10 +28,6 @@ def _group_fields(value: str) -> str:
     if unknown:
         raise ValueError(f"{', '.join(unknown)} is none of {', '.join(jobs.GROUP_FIELDS)}")
     return value
-
-
-Text = Annotated[str, AfterValidator(_no_nul)]
-Time = Annotated[datetime, AfterValidator(_utc)]
 
 
 class JobQuery(BaseModel):
@@ -90,12 +69,6 @@ def jobs_router(settings: Settings) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES)
 
-    def addresses(request: Request) -> documents.Addresses:
-        dagster = settings.dagster_url
-        return documents.Addresses(
-            api=str(request.base_url).rstrip("/"), dagster=dagster.rstrip("/") if dagster else None
-        )
-
     @router.get("", response_model=None, responses={200: {"model": JobsModel}}, summary="Jobs, newest first")
     def list_jobs(request: Request, query: Annotated[PageQuery, Query()]) -> JSONResponse:
         """Jobs, newest first, a page at a time. By `run_id` it is what a Dagster run took on."""
@@ -103,10 +76,10 @@ def jobs_router(settings: Settings) -> APIRouter:
             with ledger_connection(request) as connection:
                 page = jobs.list_jobs(connection, query.to_filter(), limit=query.limit, token=query.token)
         except jobs.TokenInvalid as error:
-            raise _invalid("token", str(error)) from error
-        links = [_link("self", request.url)]
+            raise invalid("token", str(error)) from error
+        links = [link("self", request.url)]
         if page.next_token:
-            links.append(_link("next", request.url.include_query_params(token=page.next_token)))
+            links.append(link("next", request.url.include_query_params(token=page.next_token)))
         return JSONResponse(documents.page_document(page, links))
 
     @router.get(
@@ -125,12 +98,12 @@ def jobs_router(settings: Settings) -> APIRouter:
     def get_job(
         request: Request,
         prefix: Annotated[str, Path(description="The output prefix, percent-encoded.")],
-        query: Annotated[_NoParameters, Query()],
+        query: Annotated[NoParameters, Query()],
     ) -> JSONResponse:
         """One job with every state and its time, every decision, problem and item."""
         del query
         if "\x00" in prefix:
-            raise _invalid("prefix", "it must not contain a NUL")
+            raise invalid("prefix", "it must not contain a NUL")
         with ledger_connection(request) as connection:
             detail = jobs.get_job(connection, prefix)
         if detail is None:
@@ -139,19 +112,6 @@ def jobs_router(settings: Settings) -> APIRouter:
                 f"No job with the output prefix {prefix} has come to notice; "
                 "a job is known once its catalog.json is in the bucket.",
             )
-        return JSONResponse(documents.job_document(detail, addresses(request)))
+        return JSONResponse(documents.job_document(detail, addresses(request, settings)))
 
     return router
-
-
-class _NoParameters(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-def _invalid(parameter: str, message: str) -> ApiError:
-    one = InvalidParameter(parameter=parameter, message=message.rstrip("."))
-    return ApiError(HTTPStatus.BAD_REQUEST, f"{one.parameter}: {one.message}.", [one])
-
-
-def _link(rel: str, url: Any) -> dict[str, str]:
-    return {"rel": rel, "href": str(url), "type": "application/json"}

@@ -1,0 +1,63 @@
+"""What parameters of our own routes have in common: kinds of values, what is said of wrong ones, links.
+
+Here belongs what several routers need to read a request or to answer it. Not here: the routes, and the form of problem
+documents (`problem_documents`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from maap_stac_orchestration.api.problem_documents import ApiError, InvalidParameter
+from maap_stac_orchestration.ledger.documents import Addresses
+from maap_stac_orchestration.settings import Settings
+
+#: The most entries that one page may have.
+MAX_LIMIT = 1000
+
+# PostgreSQL cannot compare with a NUL; no name holds one.
+_NUL = re.compile("\x00")
+
+
+def _no_nul(value: str) -> str:
+    if _NUL.search(value):
+        raise ValueError("it must not contain a NUL")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    """A time without an offset is taken as UTC, as everything here is."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+Time = Annotated[datetime, AfterValidator(_utc)]
+
+
+class NoParameters(BaseModel):
+    """For routes that take no query parameters: any is a problem document."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def invalid(parameter: str, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> ApiError:
+    """The error for one parameter, or one part of a body, that cannot be used."""
+    one = InvalidParameter(parameter=parameter, message=message.rstrip("."))
+    return ApiError(status, f"{one.parameter}: {one.message}.", [one])
+
+
+def link(rel: str, url: Any) -> dict[str, str]:
+    """A link to a JSON document."""
+    return {"rel": rel, "href": str(url), "type": "application/json"}
+
+
+def addresses(request: Request, settings: Settings) -> Addresses:
+    """Where links in the answer lead: back to where the request came in, and to Dagster where that is known."""
+    dagster = settings.dagster_url
+    return Addresses(api=str(request.base_url).rstrip("/"), dagster=dagster.rstrip("/") if dagster else None)
