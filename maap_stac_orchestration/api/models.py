@@ -91,6 +91,24 @@ class DecisionModel(_Shape):
     run_id: str | None
 
 
+class RecordedDecisionModel(DecisionModel):
+    """A decision as it stands in the audit trail."""
+
+    prefix: str = Field(description="The output prefix of the job.")
+    username: str
+    algorithm: str
+    version: str
+    tag: str | None
+    links: list[LinkModel] = Field(description="`job`, `run` and `collection`.")
+
+
+class DecisionsModel(_Shape):
+    """A page of the audit trail, newest first."""
+
+    decisions: list[RecordedDecisionModel]
+    links: list[LinkModel] = Field(description="`next` leads to the next page.")
+
+
 class ItemModel(_Shape):
     """What became of an item."""
 

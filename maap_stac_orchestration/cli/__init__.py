@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "ingest": "ingest",
     "jobs": "jobs",
     "show": "show",
+    "decisions": "decisions",
     "registry": "registry",
 }
 

@@ -142,13 +142,11 @@ def list_decisions(
 
 def _parameters(asked: DecisionFilter) -> dict[str, Any]:
     parameters = {
-        one.name: str(value) if isinstance(value, DecisionCode | Outcome) else value
+        # As it was written down: what is longer than the ledger keeps was cut.
+        one.name: storable(str(value)) if isinstance(value, str) else value
         for one in fields(asked)
         if (value := getattr(asked, one.name)) is not None
     }
-    if asked.requested is not None:
-        # As it was written down: what is longer than the ledger keeps was cut.
-        parameters["requested"] = storable(asked.requested)
     if asked.prefix is not None:
         parameters["prefix"] = asked.prefix if asked.prefix.endswith("/") else f"{asked.prefix}/"
     return parameters

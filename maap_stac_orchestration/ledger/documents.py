@@ -1,4 +1,4 @@
-"""Jobs as JSON documents in the contract's form, the same for HTTP and the command line.
+"""Jobs and decisions as JSON documents in the contract's form, the same for HTTP and the command line.
 
 Here belongs the form of what the ledger knows when it leaves the system. Not here: questions to the ledger (`jobs`),
 and how documents are sent or printed.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from maap_stac_orchestration.ledger.decisions import DecisionPage
 from maap_stac_orchestration.ledger.records import (
     GroupSummary,
     JobDetail,
@@ -31,9 +32,9 @@ class Addresses:
     #: The Dagster UI, without a slash at the end.
     dagster: str | None = None
 
-    def job(self, prefix: str) -> list[dict[str, str]]:
-        """Links of a job to itself."""
-        return self._link("self", self.api, f"/jobs/{quote(prefix, safe='')}", "application/json")
+    def job(self, prefix: str, rel: str = "self") -> list[dict[str, str]]:
+        """Links to a job; of a job to itself where nothing else is said."""
+        return self._link(rel, self.api, f"/jobs/{quote(prefix, safe='')}", "application/json")
 
     def run(self, run_id: str | None) -> list[dict[str, str]]:
         """Links to a Dagster run; runs outside Dagster have no id that it knows, and then the link is a dead end."""
@@ -117,6 +118,28 @@ def summary_document(groups: Sequence[GroupSummary], by: Sequence[str]) -> dict[
                 "updated": timestamp(group.updated),
             }
             for group in groups
+        ],
+    }
+
+
+def trail_document(page: DecisionPage, addresses: Addresses, links: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+    """What `GET /decisions` and `decisions --json` give: decisions with whose job it was, newest first."""
+    return {"decisions": [_recorded(decision, addresses) for decision in page.decisions], "links": list(links)}
+
+
+def _recorded(recorded: RecordedDecision, addresses: Addresses) -> dict[str, Any]:
+    collection = recorded.decision.collection
+    return {
+        "prefix": recorded.job_prefix,
+        "username": recorded.username,
+        "algorithm": recorded.algorithm,
+        "version": recorded.version,
+        "tag": recorded.tag,
+        **_decision(recorded),
+        "links": [
+            *addresses.job(recorded.job_prefix, "job"),
+            *addresses.run(recorded.run_id),
+            *(addresses.collection(collection) if collection else ()),
         ],
     }
 
