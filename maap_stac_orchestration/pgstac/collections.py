@@ -93,6 +93,13 @@ SET content = content || jsonb_build_object('extent', %(extent)s::jsonb, 'update
 WHERE id = %(collection)s
 """
 
+#: pgstac's own names are not always qualified; the setting lasts for the transaction.
+_SEARCH_PATH = "SELECT set_config('search_path', 'pgstac,public', true)"
+
+_LOCK_DOCUMENT = "SELECT content FROM pgstac.collections WHERE id = %s FOR NO KEY UPDATE"
+
+_WRITE_DOCUMENT = "UPDATE pgstac.collections SET content = %(document)s WHERE id = %(collection)s"
+
 
 def existing_ids(connection: Connection, ids: Iterable[str]) -> list[str]:
     """The ids, as they are spelled in the database, of all collections that equal one of these but for case."""
@@ -115,7 +122,7 @@ def create_missing(connection: Connection, wanted: Sequence[NewCollection]) -> C
         return Creation((), {})
     connection.execute(_LOCK_CREATION)
     there = {id.lower(): id for id in existing_ids(connection, missing)}
-    now = _database_time(connection)
+    now = database_time(connection)
     created = []
     taken = {}
     for id, new in sorted(missing.items()):
@@ -125,6 +132,34 @@ def create_missing(connection: Connection, wanted: Sequence[NewCollection]) -> C
         elif connection.execute(_INSERT, (Jsonb(collection_document(new, now)),)).fetchone():
             created.append(new)
     return Creation(tuple(created), taken)
+
+
+def locked_document(connection: Connection, collection: str) -> dict[str, Any] | None:
+    """A collection's document, which nobody else changes until this transaction ends; None where there is none.
+
+    Whoever asks the ledger about the collection as well locks there first.
+    """
+    row = connection.execute(_LOCK_DOCUMENT, (collection,)).fetchone()
+    return None if row is None else dict(row[0])
+
+
+def write_document(connection: Connection, document: Mapping[str, Any]) -> None:
+    """Writes the document of a collection that is there, in the caller's transaction.
+
+    Raises:
+        LookupError: there is no collection of the document's id.
+    """
+    connection.execute(_SEARCH_PATH)
+    written = connection.execute(_WRITE_DOCUMENT, {"collection": document["id"], "document": Jsonb(dict(document))})
+    if not written.rowcount:
+        raise LookupError(f"There is no collection {document['id']} to describe.")
+
+
+def database_time(connection: Connection) -> str:
+    """What the database's clock shows, RFC 3339: the time that goes into `created` and `updated`."""
+    found = connection.execute(_NOW).fetchone()
+    assert found is not None
+    return rfc3339(found[0])
 
 
 def extent_of(documents: Collection[Mapping[str, Any]]) -> dict[str, Any]:
@@ -178,7 +213,7 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
             return Refreshed(collection, count, False, found)
         cursor.execute(
             _WRITE_EXTENT,
-            {"collection": collection, "extent": Jsonb(found), "updated": _database_time(connection)},
+            {"collection": collection, "extent": Jsonb(found), "updated": database_time(connection)},
         )
         return Refreshed(collection, count, True, found)
 
@@ -186,12 +221,6 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
 def _storable(text: str) -> bool:
     """Whether a text column can hold it: no NUL, no half of a character. What it cannot hold is not there either."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _database_time(connection: Connection) -> str:
-    found = connection.execute(_NOW).fetchone()
-    assert found is not None
-    return rfc3339(found[0])
 
 
 def _moment(value: object) -> datetime | None:
