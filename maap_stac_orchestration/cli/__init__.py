@@ -42,6 +42,8 @@ def group() -> None:
 
 def main() -> None:
     """Entry point of `maap-stac`; turns known errors into one sentence on stderr and exit code 2."""
+    from maap_stac_orchestration import log_events
     from maap_stac_orchestration.cli.errors import told
 
+    log_events.to_stderr()
     sys.exit(told(group))
