@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from inspect import unwrap
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg import errors
 from pypgstac.load import Loader, Methods, Partition
@@ -58,6 +59,32 @@ _EXISTS = "SELECT key FROM pgstac.collections WHERE id = %s"
 
 _PRESENT = "SELECT id FROM pgstac.items WHERE collection = %s AND id = ANY(%s)"
 
+#: Never prepare what must look into one partition only: a plan for every collection locks the partitions of all.
+_OF_ONE_PARTITION = False
+
+#: Ordered by the unique index of the one partition that the collection has.
+_IDS_AFTER = """
+SELECT id FROM pgstac.items WHERE collection = %(collection)s AND id > %(after)s ORDER BY id LIMIT %(limit)s
+"""
+
+_WHOLE = """
+SELECT pgstac.content_hydrate(items)::text FROM pgstac.items WHERE collection = %s AND id = ANY(%s) ORDER BY id
+"""
+
+_DELETE = "DELETE FROM pgstac.items WHERE collection = %s AND id = ANY(%s)"
+
+#: The spans of another collection's items; no row where it has none.
+_CHECK_PARTITION_LIKE = """
+SELECT pgstac.check_partition(
+    %(collection)s,
+    tstzrange(min(datetime), max(datetime), '[]'),
+    tstzrange(min(end_datetime), max(end_datetime), '[]')
+)
+FROM pgstac.items
+WHERE collection = %(other)s
+HAVING count(*) > 0
+"""
+
 #: The database reads the times itself: Python's parser does not take all that PostgreSQL's takes.
 _CHECK_PARTITION = """
 SELECT pgstac.check_partition(
@@ -99,6 +126,37 @@ def present(connection: Connection, collection: str, ids: Collection[str]) -> se
     if not ids:
         return set()
     return {row[0] for row in connection.execute(_PRESENT, (collection, list(ids)))}
+
+
+def ids_after(connection: Connection, collection: str, after: str, limit: int) -> list[str]:
+    """The ids of a collection's items that come after one, in the database's order; the empty text is before all."""
+    found = connection.execute(
+        _IDS_AFTER, {"collection": collection, "after": after, "limit": limit}, prepare=_OF_ONE_PARTITION
+    )
+    return [id for (id,) in found]
+
+
+def whole(connection: Connection, collection: str, ids: Collection[str]) -> list[dict[str, Any]]:
+    """These items of a collection, as the API would give them without its links; those that are not there are not."""
+    if not ids:
+        return []
+    connection.execute(_SEARCH_PATH)
+    found = connection.execute(_WHOLE, (collection, list(ids)), prepare=_OF_ONE_PARTITION)
+    return [orjson.loads(text) for (text,) in found]
+
+
+def delete(connection: Connection, collection: str, ids: Collection[str]) -> int:
+    """Deletes these items of a collection, and gives how many there were. The caller has taken `lock_writers`."""
+    if not ids:
+        return 0
+    connection.execute(_SEARCH_PATH)
+    return connection.execute(_DELETE, (collection, list(ids)), prepare=_OF_ONE_PARTITION).rowcount
+
+
+def prepare_partition_like(connection: Connection, collection: str, other: str) -> None:
+    """As `prepare_partition`, for all items of another collection."""
+    connection.execute(_SEARCH_PATH)
+    connection.execute(_CHECK_PARTITION_LIKE, {"collection": collection, "other": other}, prepare=_OF_ONE_PARTITION)
 
 
 def prepare_partition(connection: Connection, collection: str, documents: Sequence[Document]) -> None:

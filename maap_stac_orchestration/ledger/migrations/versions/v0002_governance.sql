@@ -108,3 +108,19 @@ CREATE TABLE ledger.token (
     revoked_at timestamptz
 );
 COMMENT ON TABLE ledger.token IS 'Bearer tokens, as hashes: who may call the API in whose name, and until when.';
+
+-- Items of default collections that are, or were, moved to the id of another template.
+CREATE TABLE ledger.id_move (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    target text NOT NULL,
+    -- Items that went that way so far.
+    items bigint NOT NULL DEFAULT 0,
+    began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- NULL while it is under way; the time of the source's tombstone where it was deleted.
+    finished_at timestamptz
+);
+CREATE UNIQUE INDEX id_move_under_way ON ledger.id_move (source, target) WHERE finished_at IS NULL;
+CREATE INDEX id_move_of_source ON ledger.id_move (source, finished_at);
+COMMENT ON TABLE ledger.id_move IS
+    'How many items of which default collection went to which other one when the template of their ids changed.';
