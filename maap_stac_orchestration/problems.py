@@ -219,8 +219,8 @@ WORDINGS: dict[Code, Wording] = {
     ),
     Code.NAME_CONFLICT: Wording(
         _E,
-        "The collection id {object} differs from an existing collection only in upper and lower case.",
-        "Use the existing id exactly as it is written, or choose another.",
+        "The collection id {object} differs from that of another collection only in upper and lower case.",
+        "Choose another id, or use that of an existing collection exactly as it is written.",
     ),
     Code.USER_NOT_AUTHORIZED: Wording(
         _E,
@@ -234,8 +234,8 @@ WORDINGS: dict[Code, Wording] = {
     ),
     Code.COLLECTION_NOT_FOUND: Wording(
         _E,
-        "The collection {object} does not exist, and the grant does not allow creating it.",
-        "Ask an administrator to create the collection, or check the spelling of its id.",
+        "The collection {object} does not exist, and no grant allows creating it.",
+        "Check the spelling of the id, use another one, or ask an administrator to create the collection.",
     ),
     Code.ITEM_OWNED_BY_OTHER: Wording(
         _E,

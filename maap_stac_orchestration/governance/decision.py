@@ -20,6 +20,8 @@ class DecisionCode(StrEnum):
     ALGORITHM_NOT_APPROVED = "algorithm_not_approved"
     COLLECTION_NOT_FOUND = "collection_not_found"
     GRANTED = "granted"
+    #: Of single items, when they are loaded; the collection was granted.
+    ITEM_OWNED_BY_OTHER = "item_owned_by_other"
 
 
 class Outcome(StrEnum):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -95,6 +96,47 @@ def read_lines(text: str) -> Value:
         raise TextError(line, f"a character that does not belong in a text ({error.reason})") from None
     except yaml.YAMLError as error:
         raise TextError(None, f"not YAML or JSON: {error}") from None
+
+
+def from_plain(value: object) -> Value:
+    """Plain values, as they come out of JSON, as values without lines: each line is 0.
+
+    Raises:
+        TextError: they are nested too deeply, or a key is not a text.
+    """
+    return _from_plain(value, 0)
+
+
+def _from_plain(value: object, depth: int) -> Value:
+    if isinstance(value, str):
+        return Scalar(value, "a text", 0)
+    if value is None or isinstance(value, bool | int | float):
+        return _plain_scalar(value)
+    if depth >= MAX_DEPTH:
+        raise TextError(None, "lists and objects are nested too deeply")
+    if isinstance(value, abc.Mapping):
+        values: dict[str, Value] = {}
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise TextError(None, f"a key must be a text, and {key!r} is not")
+            values[key] = _from_plain(one, depth + 1)
+        return Mapping(values, dict.fromkeys(values, 0), 0)
+    if isinstance(value, list | tuple):
+        return Sequence([_from_plain(one, depth + 1) for one in value], 0)
+    return Scalar(None, f"not a text ({type(value).__name__})", 0)
+
+
+def _plain_scalar(value: bool | int | float | None) -> Scalar:
+    if value is None:
+        return Scalar(None, "nothing (null)", 0)
+    if isinstance(value, bool):
+        return Scalar(value, f"true or false ({str(value).lower()})", 0)
+    return Scalar(value if isinstance(value, int) else None, f"a number ({_digits(value)})", 0)
+
+
+def _digits(value: int | float) -> str:
+    # Python refuses to write integers of thousands of digits.
+    return "of very many digits" if isinstance(value, int) and value.bit_length() > 256 else str(value)
 
 
 def _json_as_yaml(text: str) -> str:

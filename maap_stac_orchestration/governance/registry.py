@@ -6,14 +6,15 @@ from (`pipeline`, `store`), the form of the file (`registry_file`), and what fol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 
 from maap_stac_orchestration.governance.decision import OnDenied
 from maap_stac_orchestration.governance.entries import Bucket, Entry, EntryIndex, Kind, Reserved
 from maap_stac_orchestration.governance.patterns import PatternTable, fold
-from maap_stac_orchestration.governance.registry_file import RegistryProblem, read_registry_file
+from maap_stac_orchestration.governance.registry_file import MAX_PROBLEMS, RegistryProblem, read_registry_file
 
 #: The version of a registry that holds nothing because there is none.
 NO_VERSION = "none"
@@ -71,20 +72,25 @@ class Registry:
     def merged(self, *others: Registry) -> Registry:
         """All entries of these registries together: grants add up, denials too, and whatever one of them reserves is
         reserved. The first that says what becomes of denied items decides that. A single registry that holds
-        something keeps its version; of several, the version is the hash of theirs.
+        something keeps its version; of several, the version is the hash of theirs. Entries may name teams that
+        another registry defines.
 
         Raises:
-            RegistryError: a team is not the same people in two of them.
+            RegistryError: a team is not the same people in two of them, or an entry names a team that none of them
+                defines. Such an entry must not be passed over in silence: were it a denial, that would open something.
         """
-        parts = [one for one in (self, *others) if one.version != NO_VERSION or one.entries or one.reserved]
-        if len(parts) < 2:
-            return parts[0] if parts else self
+        parts = [one for one in (self, *others) if one._holds_something()]
         teams: dict[str, frozenset[str]] = {}
         for part in parts:
             for team, members in part.teams.items():
                 if teams.setdefault(team, members) != members:
                     sentence = f"the team {team} has other members in another part of the registry; define it once."
                     raise RegistryError(part.source, [RegistryProblem(None, sentence)])
+        for part in parts:
+            if nameless := list(islice(_of_unknown_teams(part.entries, teams), MAX_PROBLEMS)):
+                raise RegistryError(part.source, nameless)
+        if len(parts) < 2:
+            return parts[0] if parts else self
         return Registry(
             entries=tuple(entry for part in parts for entry in part.entries),
             reserved=tuple(one for part in parts for one in part.reserved),
@@ -93,6 +99,9 @@ class Registry:
             version=sha256("\n".join(part.version for part in parts).encode()).hexdigest()[:12],
             source=" and ".join(part.source for part in parts),
         )
+
+    def _holds_something(self) -> bool:
+        return bool(self.version != NO_VERSION or self.entries or self.reserved or self.teams or self.on_denied)
 
     def find(self, collection: str, username: str) -> list[tuple[int, Bucket]]:
         """Specificity and entries of every pattern that the id matches, most specific first."""
@@ -115,6 +124,17 @@ class Registry:
     def notes(self) -> list[str]:
         """Sentences about entries that can be loaded but do less than they seem to."""
         return [note for entry in self.entries if (note := _note(entry)) is not None]
+
+
+def _of_unknown_teams(entries: Iterable[Entry], teams: Collection[str]) -> Iterator[RegistryProblem]:
+    for entry in entries:
+        for user in entry.users:
+            if user.startswith("@") and user[1:] not in teams:
+                sentence = (
+                    f'{entry.label} names the team "{user}", which is not defined (any more); define it again, or take '
+                    f"the entry out."
+                )
+                yield RegistryProblem(None, sentence)
 
 
 def _note(entry: Entry) -> str | None:

@@ -1,19 +1,31 @@
 """The registry file: what its keys mean, and what is refused.
 
-Here belongs how the two forms of the file become entries. Not here: how text becomes values (`lines`), what a pattern
+Here belongs how the two forms of the file, and single entries that are kept elsewhere, become entries: by one set of
+rules. The way back is `registry_document`. Not here: how text becomes values (`lines`), what a pattern
 is (`patterns`) and what follows for a request (`decide`). Pure. docs/governance.md is the reference for people.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from maap_stac_orchestration.governance.decision import OnDenied
 from maap_stac_orchestration.governance.entries import Entry, Kind, Reserved
-from maap_stac_orchestration.governance.lines import Mapping, Scalar, Sequence, TextError, Value, described, read_lines
+from maap_stac_orchestration.governance.lines import (
+    Mapping,
+    Scalar,
+    Sequence,
+    TextError,
+    Value,
+    described,
+    from_plain,
+    read_lines,
+)
 from maap_stac_orchestration.governance.patterns import USERNAME, AlgorithmPattern, Pattern, PatternError
 
 #: More problems than that are not listed: the first ones are mended first.
@@ -24,7 +36,12 @@ _ENTRY_KEYS = ("collection", "users", "algorithms", "create", "on_denied", "temp
 _TEMPLATE_KEYS = ("title", "description", "license", "providers", "keywords")
 _PROVIDER_KEYS = ("name", "description", "roles", "url")
 _ROLES = ("licensor", "producer", "processor", "host")
-_TEAM = re.compile(r"[A-Za-z0-9._-]+")
+_TEAM_KEYS = ("team", "users")
+_RESERVED_KEYS = ("collection",)
+_TEAM = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+#: What an entry is that is kept by itself: the key of the registry file under which it would stand.
+EntryKind = Literal["grants", "deny", "teams", "reserved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,62 @@ class RegistryFile:
     problems: list[RegistryProblem] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A team that is kept by itself."""
+
+    #: Without `@`.
+    name: str
+    members: frozenset[str]
+
+
+class EntryError(ValueError):
+    """A single entry cannot be used; the message is a sentence for each problem."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = tuple(sentences)
+        super().__init__(" ".join(self.sentences))
+
+
+def read_entry(
+    kind: EntryKind, document: AnyMapping[str, Any], *, label: str, teams: Collection[str] | None
+) -> Entry | Reserved | Team:
+    """Reads one entry that does not stand in a file, by the rules and in the words of the file.
+
+    Args:
+        kind: the key of the file under which the entry would stand.
+        document: `grants` and `deny`: an entry as in the file; `teams`: `{"team": name, "users": [username, …]}`;
+            `reserved`: `{"collection": pattern}`. Plain values, as they come out of JSON.
+        label: how messages and rules name it, on one line: `grant 17 "maap-*" (by ana, 2026-11-21)`.
+        teams: the names of the teams that there are, without `@`. None leaves it to `Registry.merged` to find the
+            entries that name a team which nobody defines.
+
+    Raises:
+        EntryError: with a sentence for everything that cannot be used.
+    """
+    reader = _Reader(teams)
+    read: Entry | Reserved | Team | None = None
+    try:
+        value = from_plain(document)
+    except TextError as error:
+        raise EntryError([f"{label}: {error}."]) from None
+    if kind not in get_args(EntryKind):
+        raise EntryError([f"{label}: {kind!r} is not a kind of entry; there are {', '.join(get_args(EntryKind))}."])
+    if not isinstance(value, Mapping):
+        reader.problem(None, f"{label} must be an object; this is {_told(value)}.")
+    elif kind == "teams":
+        read = reader.team_alone(value, label)
+    elif kind == "reserved":
+        read = reader.reserved_alone(value, label)
+    else:
+        read = reader.entry(value, Kind(kind), label, label=label)
+    problems = [one.sentence for one in reader.file.problems]
+    if read is None or problems:
+        more = len(problems) - MAX_PROBLEMS
+        raise EntryError(problems if more <= 0 else [*problems[:MAX_PROBLEMS], f"There are {more} more problems."])
+    return read
+
+
 def read_registry_file(text: str) -> RegistryFile:
     """Reads both forms. Never raises for any text: what is wrong stands under `problems`, in the order of lines."""
     reader = _Reader()
@@ -67,8 +140,10 @@ def read_registry_file(text: str) -> RegistryFile:
 class _Reader:
     """Takes one document apart, collecting problems as it goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, teams: Collection[str] | None = ()) -> None:
         self.file = RegistryFile()
+        #: The teams that entries may name; None: any.
+        self.known_teams = teams
 
     def problem(self, line: int | None, sentence: str) -> None:
         self.file.problems.append(RegistryProblem(line, sentence))
@@ -96,6 +171,7 @@ class _Reader:
         self.reserved(values.get("reserved"))
         # Before the entries, which name them.
         self.teams(values.get("teams"))
+        self.known_teams = self.file.teams
         for kind in Kind:
             self.entries(values.get(kind.value), kind)
 
@@ -111,13 +187,26 @@ class _Reader:
 
     def reserved(self, value: Value | None) -> None:
         for number, one in enumerate(self.list(value, "reserved"), 1):
-            what = f"reserved[{number}]"
-            text = self.text(one, what)
-            pattern = None if text is None else self.pattern(text, one.line, what)
-            if pattern is not None and pattern.after is not None:
-                self.problem(one.line, f"{what} contains {USERNAME}, which means nothing there.")
-            elif pattern is not None:
-                self.file.reserved.append(Reserved(pattern, f'{what} "{text}" (line {one.line})'))
+            pattern = self.reserved_pattern(one, f"reserved[{number}]")
+            if pattern is not None:
+                label = f'reserved[{number}] "{pattern.text}" (line {one.line})'
+                self.file.reserved.append(Reserved(pattern, label))
+
+    def reserved_pattern(self, value: Value, what: str) -> Pattern | None:
+        text = self.text(value, what)
+        pattern = None if text is None else self.pattern(text, value.line, what)
+        if pattern is not None and pattern.after is not None:
+            self.problem(value.line, f"{what} contains {USERNAME}, which means nothing there.")
+            return None
+        return pattern
+
+    def reserved_alone(self, value: Mapping, label: str) -> Reserved | None:
+        self.known_keys(value, _RESERVED_KEYS, label)
+        if "collection" not in value.values:
+            self.problem(value.line, f"{label} has no collection; {_NAME_A_COLLECTION}")
+            return None
+        pattern = self.reserved_pattern(value.values["collection"], label)
+        return None if pattern is None else Reserved(pattern, label)
 
     def teams(self, value: Value | None) -> None:
         if value is None:
@@ -126,11 +215,29 @@ class _Reader:
             self.problem(value.line, f"teams must be an object of lists of usernames, and this is {_told(value)}.")
             return
         for team, members in value.values.items():
-            what = f"the team {team}"
-            if not _TEAM.fullmatch(team):
-                self.problem(value.lines[team], f'The team name "{team}" may hold only letters, digits and . _ -')
-            names = [self.username(one, what) for one in self.list(members, what)]
-            self.file.teams[team] = frozenset(name for name in names if name is not None)
+            self.file.teams[team] = self.team(team, value.lines[team], members)
+
+    def team(self, name: str, line: int, members: Value) -> frozenset[str]:
+        if not _TEAM.fullmatch(name):
+            self.problem(
+                line, f"The team name {_quoted(name)} must be of letters, digits and . _ - (at most 128 of them)."
+            )
+        what = f"the team {_quoted(name)}"
+        names = [self.username(one, what) for one in self.list(members, what)]
+        return frozenset(one for one in names if one is not None)
+
+    def team_alone(self, value: Mapping, label: str) -> Team | None:
+        self.known_keys(value, _TEAM_KEYS, label)
+        for key in _TEAM_KEYS:
+            if key not in value.values:
+                self.problem(value.line, f"{label} has no {key}; a team has a name and a list of users.")
+        name = self.text(value.values["team"], f"{label}: team") if "team" in value.values else None
+        if name is None or "users" not in value.values:
+            return None
+        users = value.values["users"]
+        if not isinstance(users, Sequence):
+            self.problem(users.line, f"{label}: users must be a list, and this is {_told(users)}.")
+        return Team(name, self.team(name, value.line, users)) if isinstance(users, Sequence) else None
 
     # Entries
 
@@ -144,18 +251,19 @@ class _Reader:
             if entry is not None:
                 self.file.entries.append(entry)
 
-    def entry(self, value: Mapping, kind: Kind, what: str) -> Entry | None:
+    def entry(self, value: Mapping, kind: Kind, what: str, *, label: str | None = None) -> Entry | None:
         keys = _ENTRY_KEYS if kind is Kind.GRANT else tuple(key for key in _ENTRY_KEYS if key != "template")
         self.known_keys(value, keys, what)
         values = value.values
         pattern = None
         text = None
         if "collection" in values:
-            text = self.text(values["collection"], f"{what}.collection")
+            text = self.text(values["collection"], f"{what}: collection")
         else:
-            self.problem(value.line, f"{what} has no collection; name the id, or the prefix with a * at its end.")
+            self.problem(value.line, f"{what} has no collection; {_NAME_A_COLLECTION}")
         if text is not None:
-            what = f'{what} "{text}"'
+            if label is None:
+                what = f'{what} "{text}"'
             pattern = self.pattern(text, values["collection"].line, what)
         users: tuple[str, ...] | None = None
         if "users" in values:
@@ -178,7 +286,7 @@ class _Reader:
             create=isinstance(create, Scalar) and create.value is True,
             on_denied=on_denied,
             template=template,
-            label=f"{what} (line {value.line})",
+            label=f"{what} (line {value.line})" if label is None else label,
         )
 
     def pattern(self, text: str, line: int, what: str) -> Pattern | None:
@@ -203,7 +311,7 @@ class _Reader:
                     one.line, f"{what}: {USERNAME} among the users needs {USERNAME} in the collection; * is everyone."
                 )
             elif isinstance(text, str) and text.startswith("@"):
-                if text[1:] not in self.file.teams:
+                if self.known_teams is not None and text[1:] not in self.known_teams:
                     self.problem(one.line, f"{what}: there is no team {_quoted(text)}; define it under teams.")
                 users.append(text)
             elif text == "*" or text == USERNAME:
@@ -311,6 +419,8 @@ class _Reader:
         text = self.text(value, what)
         if text is not None and (not text.strip() or "\0" in text):
             self.problem(value.line, f"{what} is empty.")
+        elif text is not None and any(map(_is_control, text)):
+            self.problem(value.line, f"{what} has a character in it that is no text, {_quoted(text)}; take it out.")
         return text or ""
 
     def on_denied(self, value: Value | None, what: str) -> OnDenied | None:
@@ -320,6 +430,16 @@ class _Reader:
             return OnDenied(str(value.value))
         self.problem(value.line, f"{what} must be fallback or reject, and this is {_told(value)}.")
         return None
+
+
+#: What to write where an entry names no collection.
+_NAME_A_COLLECTION = "name the id, or the prefix with a * at its end."
+
+
+def _is_control(character: str) -> bool:
+    """Whether a character has no place in a description: control characters other than tab and line end, and halves
+    of surrogate pairs, which neither a UTF-8 file nor a database takes."""
+    return character not in "\t\n\r" and unicodedata.category(character) in ("Cc", "Cs")
 
 
 def _told(value: Value) -> str:
