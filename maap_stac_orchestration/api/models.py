@@ -6,10 +6,11 @@ Here belongs how answers are described; they are made by `ledger.documents`, and
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from maap_stac_orchestration.ledger.changes import Action, Via
 from maap_stac_orchestration.ledger.records import ItemResult, State
 
 
@@ -174,6 +175,65 @@ class SummaryModel(_Shape):
 
     by: list[str]
     groups: list[GroupModel]
+
+
+class RevokedModel(_Shape):
+    """Who took an entry out of force, when and why."""
+
+    by: str
+    at: datetime
+    reason: str
+    change: int = Field(description="The number of the change in `/registry/history`.")
+
+
+class EntryModel(_Shape):
+    """An entry of the registry: a grant, a denial, a team or a reserved pattern."""
+
+    id: int | None = Field(description="By which it is revoked; null for entries of the registry file.")
+    kind: Literal["grants", "deny", "teams", "reserved"] = Field(description="As the keys of the registry file.")
+    collection: str | None = Field(description="A collection id, or a prefix of ids with * at its end.")
+    team: str | None = Field(description="The name of a team; users of an entry name it with @ before it.")
+    users: list[str] = Field(description="Usernames, @team, or * for everyone.")
+    algorithms: list[str] = Field(description="name@version; empty: whatever the algorithm.")
+    create: bool = Field(description="Whether the collection may be created on first use.")
+    on_denied: Literal["fallback", "reject"] | None
+    template: dict[str, Any] = Field(description="How a collection that it creates is described.")
+    source: str = Field(description="Where it is kept.")
+    by: str | None
+    at: datetime | None
+    reason: str | None
+    revoked: RevokedModel | None = Field(description="Null while it is in force.")
+    notes: list[str] = Field(description="Where it grants less than it seems to.")
+    links: list[LinkModel]
+
+
+class EntriesModel(_Shape):
+    """The registry in force."""
+
+    grants: list[EntryModel]
+    registry_version: str
+    warning: str | None = Field(description="Why the registry in force is not the one that the settings name.")
+    links: list[LinkModel]
+
+
+class ChangeModel(_Shape):
+    """A change of the registry, of tokens or of collections."""
+
+    id: int
+    at: datetime
+    by: str
+    via: Via
+    action: Action
+    subject: str = Field(description="The pattern, team, file, collection or username that it is about.")
+    reason: str
+    detail: dict[str, Any]
+
+
+class ChangesModel(_Shape):
+    """A page of the trail of changes, newest first."""
+
+    changes: list[ChangeModel]
+    links: list[LinkModel] = Field(description="`next` leads to the next page.")
 
 
 class PartModel(BaseModel):

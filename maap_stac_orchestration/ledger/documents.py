@@ -1,4 +1,4 @@
-"""Jobs and decisions as JSON documents in the contract's form, the same for HTTP and the command line.
+"""Jobs, decisions and the registry as JSON documents in the contract's form, the same for HTTP and the command line.
 
 Here belongs the form of what the ledger knows when it leaves the system. Not here: questions to the ledger (`jobs`),
 and how documents are sent or printed.
@@ -6,11 +6,13 @@ and how documents are sent or printed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from maap_stac_orchestration.ledger.changes import Change
 from maap_stac_orchestration.ledger.decisions import DecisionPage
 from maap_stac_orchestration.ledger.records import (
     GroupSummary,
@@ -50,6 +52,10 @@ class Addresses:
     def collection(self, collection: str) -> list[dict[str, str]]:
         """Links to a collection in the STAC API."""
         return self._link("collection", self.api, f"/collections/{quote(collection, safe='')}", "application/json")
+
+    def entry(self, id: int) -> list[dict[str, str]]:
+        """Links of an entry of the registry to itself."""
+        return self._link("self", self.api, f"/registry/grants/{id}", "application/json")
 
     @staticmethod
     def _link(rel: str, base: str | None, path: str, kind: str) -> list[dict[str, str]]:
@@ -141,6 +147,59 @@ def _recorded(recorded: RecordedDecision, addresses: Addresses) -> dict[str, Any
             *addresses.run(recorded.run_id),
             *(addresses.collection(collection) if collection else ()),
         ],
+    }
+
+
+def entry_document(
+    *,
+    id: int | None,
+    kind: str,
+    document: Mapping[str, Any],
+    source: str,
+    by: str | None,
+    at: datetime | None,
+    reason: str | None,
+    revoked: Change | None = None,
+    notes: Sequence[str] = (),
+    addresses: Addresses | None = None,
+) -> dict[str, Any]:
+    """An entry of the registry as `GET /registry/grants` and `registry list --json` give it.
+
+    Keys that its kind does not have are null or empty: a team has no `collection`, and only a team has `team`.
+    """
+    return {
+        "id": id,
+        "kind": kind,
+        "collection": document.get("collection"),
+        "team": document.get("team"),
+        "users": list(document.get("users", ())),
+        "algorithms": list(document.get("algorithms", ())),
+        "create": bool(document.get("create", False)),
+        "on_denied": document.get("on_denied"),
+        "template": dict(document.get("template", {})),
+        "source": source,
+        "by": by,
+        "at": None if at is None else timestamp(at),
+        "reason": reason,
+        "revoked": None
+        if revoked is None
+        else {"by": revoked.by, "at": timestamp(revoked.at), "reason": revoked.reason, "change": revoked.id},
+        "notes": list(notes),
+        "links": [] if id is None or addresses is None else addresses.entry(id),
+    }
+
+
+def change_document(change: Change) -> dict[str, Any]:
+    """A change in the trail of governance, as `GET /registry/history` gives it."""
+    return {
+        "id": change.id,
+        "at": timestamp(change.at),
+        "by": change.by,
+        "via": str(change.via),
+        "action": str(change.action),
+        "subject": change.subject,
+        "reason": change.reason,
+        "detail": dict(change.detail),
     }
 
 
