@@ -307,7 +307,7 @@ def contested(conn: Connection, sources: Iterable[tuple[str, RawNames]]) -> dict
             "tag": [names.tag for _, names in rows],
         },
     )
-    return {id: collection for id, collection in found}
+    return dict(found.fetchall())
 
 
 def origin(conn: Connection, collection: str) -> Origin:

@@ -100,6 +100,13 @@ _LOCK_DOCUMENT = "SELECT content FROM pgstac.collections WHERE id = %s FOR NO KE
 
 _WRITE_DOCUMENT = "UPDATE pgstac.collections SET content = %(document)s WHERE id = %(collection)s"
 
+#: Rows of items refer to the collection's row, so nobody can write one as long as it is held like this.
+_LOCK_ALONE = "SELECT 1 FROM pgstac.collections WHERE id = %s FOR UPDATE"
+
+_ANY_ITEM = "SELECT 1 FROM pgstac.items WHERE collection = %s LIMIT 1"
+
+_DELETE_COLLECTION = "SELECT pgstac.delete_collection(%s)"
+
 
 def existing_ids(connection: Connection, ids: Iterable[str]) -> list[str]:
     """The ids, as they are spelled in the database, of all collections that equal one of these but for case."""
@@ -153,6 +160,21 @@ def write_document(connection: Connection, document: Mapping[str, Any]) -> None:
     written = connection.execute(_WRITE_DOCUMENT, {"collection": document["id"], "document": Jsonb(dict(document))})
     if not written.rowcount:
         raise LookupError(f"There is no collection {document['id']} to describe.")
+
+
+def delete_empty(connection: Connection, collection: str) -> bool:
+    """Deletes a collection that has no items; False where it has some, or is not there.
+
+    Whoever writes to it at that moment, this system or another, is waited for. Locks out all readers for as long as the
+    caller's transaction lasts.
+    """
+    connection.execute(_SEARCH_PATH)
+    if connection.execute(_LOCK_ALONE, (collection,)).fetchone() is None:
+        return False
+    if connection.execute(_ANY_ITEM, (collection,), prepare=False).fetchone() is not None:
+        return False
+    connection.execute(_DELETE_COLLECTION, (collection,))
+    return True
 
 
 def database_time(connection: Connection) -> str:
