@@ -190,6 +190,23 @@ def tombstones(conn: Connection, ids: Iterable[str]) -> dict[str, Tombstone]:
     return {row[0]: Tombstone(*row[1:]) for row in conn.execute(_DELETED, {"ids": wanted})}
 
 
+def moved(conn: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """Those of these ids whose items were moved -> the id of the collection that they are in now."""
+    targets: dict[str, str] = {}
+    looking = {id: id for id in ids}
+    # A collection may have been moved more than once; a circle would have no collection in it.
+    passed: set[str] = set()
+    while looking:
+        stones = tombstones(conn, looking.values())
+        passed |= stones.keys()
+        further = {
+            id: stones[at].moved_to for id, at in looking.items() if at in stones and stones[at].moved_to is not None
+        }
+        looking = {id: to for id, to in further.items() if to is not None and to not in passed}
+        targets |= looking
+    return targets
+
+
 def deleted_ids(conn: Connection, ids: Iterable[str]) -> list[str]:
     """The ids, as they were spelled, of all deleted collections that equal one of these but for case."""
     return sorted({one.id for one in tombstones(conn, ids).values()})

@@ -164,7 +164,8 @@ SELECT * FROM unnest(
 )
 """
 
-# Only what is new: a job that waits is decided again and again, and to the same end.
+# Only what is new: a job that waits is decided again and again, and to the same end. That a job may write to a
+# collection, and that items in it are another user's, are two decisions about one collection.
 _DECISIONS = """
 INSERT INTO ledger.decision (
     job_id, username, algorithm, version, tag, requested, code, outcome, collection, rule, message, registry_version,
@@ -184,6 +185,7 @@ LEFT JOIN LATERAL (
     SELECT decision.*
     FROM ledger.decision
     WHERE decision.job_id = taken.job_id AND decision.requested IS NOT DISTINCT FROM taken.requested
+        AND (decision.code = 'item_owned_by_other') = (taken.code = 'item_owned_by_other')
     ORDER BY decision.id DESC
     LIMIT 1
 ) AS latest ON true

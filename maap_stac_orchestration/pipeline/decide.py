@@ -6,13 +6,14 @@ what follows from a decision for the items (`load`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from maap_stac_orchestration.dps.job import Job
 from maap_stac_orchestration.governance.decide import ExistingCollections, decide
 from maap_stac_orchestration.governance.decision import Request
 from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.governance.registry import Registry
+from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger import default_ids
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.pgstac.collections import existing_ids
@@ -30,7 +31,7 @@ def decide_jobs(reads: Sequence[ReadJob], registry: Registry, settings: Settings
     """
     defaults = _default_collections(reads, settings, conn)
     wanted = {collection for read in reads for collection in _requested(read) if collection}
-    existing = ExistingCollections.of(existing_ids(conn, wanted))
+    existing = existing_collections(conn, wanted)
     conn.commit()
     decided = []
     for read in reads:
@@ -51,6 +52,12 @@ def decide_jobs(reads: Sequence[ReadJob], registry: Registry, settings: Settings
     return decided
 
 
+def existing_collections(conn: Connection, ids: Iterable[str]) -> ExistingCollections:
+    """What governance has to know about these ids: which collections there are, and which there were."""
+    wanted = list(ids)
+    return ExistingCollections.of(existing_ids(conn, wanted), known_collections.deleted_ids(conn, wanted))
+
+
 def names_of(job: Job) -> Names:
     """The raw names that the id of a job's default collection is made of."""
     return (job.username, job.algorithm, job.version, job.tag)
@@ -67,9 +74,11 @@ def _requested(read: ReadJob) -> list[str | None]:
 
 
 def _default_collections(reads: Sequence[ReadJob], settings: Settings, conn: Connection) -> dict[Names, str]:
-    """Names -> the id of their default collection, for all jobs of a batch. Asked in sorted order, so that two runs do
-    not wait for each other's rows."""
+    """Names -> the id of their default collection, for all jobs of a batch; where the items of one were moved, the id
+    that they were moved to. Asked in sorted order, so that two runs do not wait for each other's rows."""
     every = {names_of(read.job) for read in reads if read.job is not None}
     ordered = sorted(every, key=lambda names: (*names[:3], names[3] or ""))
     template = settings.default_collection_template
-    return {names: default_ids.own(conn, names, default_collection_id(names, template)) for names in ordered}
+    owned = {names: default_ids.own(conn, names, default_collection_id(names, template)) for names in ordered}
+    moved = known_collections.moved(conn, owned.values())
+    return {names: moved.get(id, id) for names, id in owned.items()}

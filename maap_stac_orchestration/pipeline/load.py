@@ -1,7 +1,8 @@
 """The third stage: items into their collections, and how each job ended into the ledger.
 
 Here belongs which of a batch's items are written, in what order things are committed, and what a job's end is called.
-Not here: how items are written (`pgstac`), where they may go (`decide`), and the ledger's tables (`ledger`).
+Not here: how items are written (`pgstac`), where they may go (`decide`), what a job says about its collections
+(`describe`), and the ledger's tables (`ledger`).
 
 What is committed together. Jobs that write to the same collections are one group, and everything about a group, its
 items in pgstac, their rows in the ledger and how its jobs ended, is one transaction. A process that dies leaves a
@@ -26,9 +27,10 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.catalog.provenance import content_hash, with_provenance
 from maap_stac_orchestration.dps.job import Job
-from maap_stac_orchestration.governance.decide import problem_of
+from maap_stac_orchestration.governance.decide import owned_by_other, problem_of
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.ledger import collections as known_collections
@@ -36,6 +38,7 @@ from maap_stac_orchestration.ledger import items as known_items
 from maap_stac_orchestration.ledger import outcomes
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
+from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable, storable_or_none
 from maap_stac_orchestration.pgstac.collections import create_missing, existing_ids, extent_of
 from maap_stac_orchestration.pgstac.description import NewCollection
 from maap_stac_orchestration.pgstac.items import (
@@ -48,6 +51,13 @@ from maap_stac_orchestration.pgstac.items import (
 )
 from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, ItemCounts, JobOutcome, ReadItem
 from maap_stac_orchestration.pipeline.decide import names_of, requested
+from maap_stac_orchestration.pipeline.describe import (
+    DescribedAnew,
+    Description,
+    describe_anew,
+    note_creation,
+    tell_described,
+)
 from maap_stac_orchestration.pipeline.lease import Lease, held
 from maap_stac_orchestration.problems import Code, Problem, Severity
 from maap_stac_orchestration.settings import Settings
@@ -88,6 +98,10 @@ class CollectionNameTaken(Exception):
     """Between decision and loading somebody made a collection whose id differs in upper and lower case only."""
 
 
+class _CollectionGone(Exception):
+    """A collection was deleted, or its items were moved, since the last look; what is to be done is planned anew."""
+
+
 def load_jobs(
     decided: Sequence[DecidedJob],
     batch: Batch,
@@ -99,7 +113,8 @@ def load_jobs(
     """Writes a batch's items and ends its jobs; commits group by group.
 
     New wins over old, by the job's time, then by when its catalog was modified; what is there already is not written
-    again. Only jobs of `batch` that it still holds are touched.
+    again. Only jobs of `batch` that it still holds are touched. Items for a collection that is deleted by now are
+    refused; where its items were moved, these follow. What was committed is told as log events.
 
     Args:
         decided: the batch's jobs with their decisions.
@@ -124,13 +139,36 @@ def load_jobs(
             conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
             lease = stack.enter_context(held(batch, settings, lambda: connect(conninfo)))
         conn.commit()
-        plans = [_plan(index, one, batch.run_id) for index, one in enumerate(decided)]
-        _refuse_taken(plans, _create_collections(plans, conn, settings, lease))
-        for group in _groups(plans):
-            for plan, outcome in _load_group(group, batch, conn, lease):
+        stack.enter_context(log_events.bound(run_id=batch.run_id))
+        waiting = dict(enumerate(decided))
+        while waiting:
+            for plan, outcome in _load_planned(waiting, batch, conn, settings, lease):
                 ended[plan.index] = outcome
         lease.finished()
     return [ended[index] for index in sorted(ended)]
+
+
+def _load_planned(
+    waiting: dict[int, DecidedJob], batch: Batch, conn: Connection, settings: Settings, lease: Lease
+) -> Iterator[tuple[_Plan, JobOutcome]]:
+    """Loads what is waiting and takes it out, group by group. What is left is to be planned anew: each time because
+    there is a tombstone that was not there before."""
+    plans = _standing(waiting, batch.run_id, conn)
+    try:
+        _refuse(plans, _create_collections(plans, conn, settings, lease))
+    except _CollectionGone:
+        return
+    for group in _groups(plans):
+        try:
+            loaded = _load_group(group, batch, conn, settings, lease)
+        except _CollectionGone:
+            continue
+        for plan in group:
+            del waiting[plan.index]
+        tell_described(loaded.described)
+        for plan, finished in loaded.finished:
+            _tell_decisions(plan, finished)
+            yield plan, _outcome(finished)
 
 
 @dataclass(slots=True)
@@ -207,6 +245,30 @@ def _plan(index: int, decided: DecidedJob, run_id: str) -> _Plan:
     return plan
 
 
+def _standing(waiting: Mapping[int, DecidedJob], run_id: str, conn: Connection) -> list[_Plan]:
+    """Plans for collections that are not deleted. Items for others are refused, or follow those that were moved."""
+    targets = {one.collection for job in waiting.values() for one in job.decisions.values() if one.collection}
+    moved = known_collections.moved(conn, targets)
+    plans = [_plan(index, _following(job, moved), run_id) for index, job in waiting.items()]
+    deleted = known_collections.tombstones(conn, _by_collection(plans))
+    conn.commit()
+    _refuse(plans, {id: Problem(Code.COLLECTION_NOT_FOUND, id, stone.sentence) for id, stone in deleted.items()})
+    return plans
+
+
+def _following(decided: DecidedJob, moved: Mapping[str, str]) -> DecidedJob:
+    """The job with its items on their way to where the collections were moved that it was decided for."""
+    if not any(decision.collection in moved for decision in decided.decisions.values()):
+        return decided
+    decisions = {}
+    for wanted, decision in decided.decisions.items():
+        if (target := moved.get(decision.collection or "")) is not None:
+            message = f"{decision.message} {decision.collection} was moved meanwhile, so they go to {target}."
+            decision = replace(decision, collection=target, message=message)
+        decisions[wanted] = decision
+    return replace(decided, decisions=decisions)
+
+
 def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
     """Jobs that write to the same collections, directly or through others, together; those that write nothing are one
     group as well."""
@@ -229,11 +291,16 @@ def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
     yield from groups.values()
 
 
-def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Settings, lease: Lease) -> dict[str, str]:
+def _create_collections(
+    plans: Sequence[_Plan], conn: Connection, settings: Settings, lease: Lease
+) -> dict[str, Problem]:
     """Creates the collections that are missing, and brings all partitions to the times of what is about to come.
 
     Returns:
         Id -> why there cannot be such a collection.
+
+    Raises:
+        _CollectionGone: one was deleted a moment ago.
     """
     by_collection = _by_collection(plans)
     if not by_collection:
@@ -242,13 +309,13 @@ def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Sett
     there = {id.lower(): id for id in existing_ids(conn, by_collection)}
     conn.commit()
     missing = {id: by_collection[id] for id in sorted(by_collection) if there.get(id.lower()) != id}
-    taken: dict[str, str] = {}
+    taken: dict[str, Problem] = {}
     for id in missing:
         if other := there.get(id.lower()):
             # No decision checks default collections for that, since nobody chose their ids.
             if any(_decision(candidate).outcome is Outcome.ACCEPT for candidate in missing[id]):
                 raise CollectionNameTaken(_made_meanwhile(id, other))
-            taken[id] = f"The existing one is {other}."
+            taken[id] = Problem(Code.NAME_CONFLICT, id, f"The existing one is {other}.")
     if missing:
         with conn.transaction():
             for id in [id for id in missing if id not in taken]:
@@ -258,11 +325,15 @@ def _create_collections(plans: Sequence[_Plan], conn: Connection, settings: Sett
                         known_collections.register(
                             conn, id, owner=first.username, job_id=first.plan.decided.read.claim.job_id
                         )
+                except known_collections.CollectionDeleted as error:
+                    raise _CollectionGone(str(error)) from error
                 except known_collections.CollectionIdTaken as error:
-                    taken[id] = str(error)
+                    taken[id] = Problem(Code.NAME_CONFLICT, id, str(error))
             creation = create_missing(
                 conn, [_new_collection(id, missing[id], settings) for id in missing if id not in taken]
             )
+            for new in creation.created:
+                note_creation(conn, new, _first(missing[new.id]).order[0])
             for id, other in creation.taken.items():
                 raise CollectionNameTaken(_made_meanwhile(id, other))
     for collection, candidates in sorted(by_collection.items()):
@@ -286,15 +357,15 @@ def _made_meanwhile(collection: str, other: str) -> str:
     )
 
 
-def _refuse_taken(plans: Sequence[_Plan], taken: Mapping[str, str]) -> None:
-    """Items whose collection there cannot be go nowhere: an administrator has to look at it, and the job says so."""
+def _refuse(plans: Sequence[_Plan], impossible: Mapping[str, Problem]) -> None:
+    """Items whose collection there cannot be go nowhere: somebody has to look at it, and the job says so."""
     for plan in plans:
-        kept = [candidate for candidate in plan.candidates if candidate.collection not in taken]
+        kept = [candidate for candidate in plan.candidates if candidate.collection not in impossible]
         if len(kept) == len(plan.candidates):
             continue
-        plan.denied += [candidate.item for candidate in plan.candidates if candidate.collection in taken]
-        names = sorted({candidate.collection for candidate in plan.candidates if candidate.collection in taken})
-        plan.denials += [Problem(Code.NAME_CONFLICT, name, taken[name]) for name in names]
+        plan.denied += [candidate.item for candidate in plan.candidates if candidate.collection in impossible]
+        names = sorted({candidate.collection for candidate in plan.candidates if candidate.collection in impossible})
+        plan.denials += [impossible[name] for name in names]
         plan.candidates = kept
 
 
@@ -312,23 +383,28 @@ def _first(candidates: Sequence[_Candidate]) -> _Candidate:
 
 def _new_collection(id: str, candidates: Sequence[_Candidate], settings: Settings) -> NewCollection:
     """What a new collection is like: by the job that comes first, whose user is its owner."""
-    first = _first(candidates)
-    decision = _decision(first)
-    job = first.plan.job
+    return _as_made_by(_first(candidates), extent_of([candidate.item.document for candidate in candidates]), settings)
+
+
+def _as_made_by(candidate: _Candidate, extent: Mapping[str, Any], settings: Settings) -> NewCollection:
+    """The candidate's collection as its job would have it made."""
+    decision = _decision(candidate)
+    job, read = candidate.plan.job, candidate.plan.decided.read
     assert job is not None
     default = decision.outcome is not Outcome.ACCEPT
     # The names that the template of default ids uses; jobs that differ in the others share the collection.
     owner = default_collection_id(names_of(job), settings.default_collection_template).owner
     return NewCollection(
-        id=id,
+        id=candidate.collection,
         username=job.username,
         algorithm=owner.algorithm_name if default else job.algorithm,
         version=owner.algorithm_version if default else job.version,
         tag=owner.tag if default else job.tag,
         default=default,
-        extent=extent_of([candidate.item.document for candidate in candidates]),
+        extent=extent,
         creation=decision.creation or {},
-        own=first.plan.decided.read.collections,
+        # While a job waits, a second document may still come, and then neither counts.
+        own=() if read.awaiting else read.collections,
     )
 
 
@@ -336,40 +412,71 @@ def _decision(candidate: _Candidate) -> Decision:
     return candidate.plan.decided.decisions[requested(candidate.item.requested_collection)]
 
 
-def _load_group(group: list[_Plan], batch: Batch, conn: Connection, lease: Lease) -> list[tuple[_Plan, JobOutcome]]:
-    """One transaction; jobs that turn out to be another run's are left out and the rest is done again."""
+@dataclass(frozen=True, slots=True)
+class _LoadedGroup:
+    """What was committed of a group."""
+
+    finished: Sequence[tuple[_Plan, FinishedJob]] = ()
+    described: Sequence[DescribedAnew] = ()
+
+
+def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Settings, lease: Lease) -> _LoadedGroup:
+    """One transaction; jobs that turn out to be another run's are left out and the rest is done again.
+
+    Raises:
+        _CollectionGone: nothing was committed.
+    """
     while group:
 
-        def attempt(group: list[_Plan] = group) -> tuple[list[FinishedJob], frozenset[int]]:
+        def attempt(group: list[_Plan] = group) -> tuple[_LoadedGroup, frozenset[int]]:
             lease.check()
             lost: frozenset[int] = frozenset()
             with conn.transaction() as transaction:
-                finished = _write_group(group, batch, conn)
-                lost = outcomes.finish(conn, batch, finished).lost
+                loaded = _write_group(group, batch, conn, settings)
+                lost = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished]).lost
                 # The last moment to notice: what is not committed, nobody has seen.
                 lease.check()
                 if lost:
                     raise psycopg.Rollback(transaction)
-            return finished, lost
+            return loaded, lost
 
-        finished, lost = _persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
+        loaded, lost = _persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
         if not lost:
-            return [(plan, _outcome(one)) for plan, one in zip(group, finished, strict=True)]
+            return loaded
         _log.warning("%d jobs of batch %s are another run's by now and were left to it", len(lost), batch.batch_id)
         group = [plan for plan in group if plan.decided.read.claim.job_id not in lost]
-    return []
+    return _LoadedGroup()
 
 
-def _write_group(group: list[_Plan], batch: Batch, conn: Connection) -> list[FinishedJob]:
+def _write_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Settings) -> _LoadedGroup:
     """Writes the items of a group and says how its jobs ended; nothing is committed."""
     by_collection = _by_collection(group)
     lock_writers(conn, by_collection)
+    for stone in known_collections.tombstones(conn, by_collection).values():
+        raise _CollectionGone(stone.sentence)
     settled = _Settled()
     for collection in sorted(by_collection):
         _write_collection(collection, by_collection[collection], conn, settled)
     if settled.written:
         known_collections.changed(conn, sorted(settled.written))
-    return [_finished(plan, settled) for plan in group]
+    described = describe_anew(
+        conn, {id: _descriptions(candidates, settled, settings) for id, candidates in by_collection.items()}
+    )
+    return _LoadedGroup([(plan, _finished(plan, settled)) for plan in group], described)
+
+
+def _descriptions(candidates: Sequence[_Candidate], settled: _Settled, settings: Settings) -> list[Description]:
+    """What the jobs that have items in a collection say about it, each once."""
+    found: dict[int, Description] = {}
+    for candidate in candidates:
+        plan = candidate.plan
+        if plan.index in found or not plan.decided.read.collections:
+            continue
+        if settled.results[id(candidate)] is ItemResult.REFUSED:
+            continue
+        new = _as_made_by(candidate, extent_of([candidate.item.document]), settings)
+        found[plan.index] = Description(new, candidate.order, plan.decided.read.claim.prefix)
+    return list(found.values())
 
 
 @dataclass(slots=True)
@@ -511,13 +618,26 @@ def _finished(plan: _Plan, settled: _Settled) -> FinishedJob:
         + len(plan.denied)
         + sum(result is ItemResult.REFUSED for _, result in results),
         problems=tuple(problems),
-        decisions=tuple(plan.decided.decisions.values()),
+        decisions=(*plan.decided.decisions.values(), *_owned_by_others(plan, settled)),
         collections=tuple(sorted({candidate.collection for candidate in kept})),
         items=tuple(items),
         pins=read.pins,
         names=None if read.job is None else JobNames(read.job.algorithm, read.job.version, read.job.tag),
         awaiting_until=read.awaiting_until,
     )
+
+
+def _owned_by_others(plan: _Plan, settled: _Settled) -> list[Decision]:
+    """For the audit trail: one decision for each collection in which items of the job belong to other users."""
+    refused: dict[str, list[str]] = defaultdict(list)
+    for one in plan.candidates:
+        problem = settled.problems.get(id(one))
+        if problem is not None and problem.code is Code.ITEM_OWNED_BY_OTHER:
+            refused[one.collection].append(one.item.id)
+    return [
+        owned_by_other(collection, ids, next(iter(plan.decided.decisions.values())).registry_version)
+        for collection, ids in sorted(refused.items())
+    ]
 
 
 def _state(plan: _Plan, problems: Sequence[Problem], *, kept: bool) -> State:
@@ -563,3 +683,25 @@ def _outcome(finished: FinishedJob) -> JobOutcome:
         problems=finished.problems,
         collections=finished.collections,
     )
+
+
+def _tell_decisions(plan: _Plan, finished: FinishedJob) -> None:
+    """Writes a log event for each decision about a job, in the spelling that stands in the audit trail."""
+    job = plan.job
+    if job is None:
+        return
+    for decision in finished.decisions:
+        log_events.emit(
+            log_events.Event.DECISION,
+            job=finished.claim.prefix,
+            username=job.username,
+            algorithm=storable(job.algorithm, LONGEST_NAME),
+            version=storable(job.version, LONGEST_NAME),
+            tag=storable_or_none(job.tag, LONGEST_NAME),
+            requested=storable_or_none(decision.requested),
+            decision=str(decision.code),
+            outcome=str(decision.outcome),
+            collection=storable_or_none(decision.collection),
+            rule=storable(decision.rule),
+            registry_version=decision.registry_version,
+        )
