@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from maap_stac_orchestration.governance.registry_file import EntryKind
 from maap_stac_orchestration.ledger.changes import Action, Change, Via
 from maap_stac_orchestration.ledger.connection import Connection
-
-#: The keys of the registry file.
-EntryKind = Literal["grants", "deny", "teams", "reserved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +24,7 @@ class StoredEntry:
     """An entry as it stands in the database."""
 
     id: int
+    #: The key of the registry file under which it would stand.
     kind: EntryKind
     #: As in the registry file; a team is {"team": name, "users": [...]}, a reserved pattern {"collection": pattern}.
     document: Mapping[str, Any]
