@@ -203,14 +203,21 @@ class EntryModel(_Shape):
     at: datetime | None
     reason: str | None
     revoked: RevokedModel | None = Field(description="Null while it is in force.")
-    notes: list[str] = Field(description="Where it grants less than it seems to.")
+    label: str = Field(description="How the rule of a decision names it.")
     links: list[LinkModel]
+
+
+class EntryDetailModel(EntryModel):
+    """An entry by itself."""
+
+    notes: list[str] = Field(description="Where it grants less than it seems to.")
 
 
 class EntriesModel(_Shape):
     """The registry in force."""
 
     grants: list[EntryModel]
+    notes: list[str] = Field(description="Which entries of the registry grant less than they seem to.")
     registry_version: str
     warning: str | None = Field(description="Why the registry in force is not the one that the settings name.")
     links: list[LinkModel]

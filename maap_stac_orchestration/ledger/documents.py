@@ -159,8 +159,8 @@ def entry_document(
     by: str | None,
     at: datetime | None,
     reason: str | None,
+    label: str,
     revoked: Change | None = None,
-    notes: Sequence[str] = (),
     addresses: Addresses | None = None,
 ) -> dict[str, Any]:
     """An entry of the registry as `GET /registry/grants` and `registry list --json` give it.
@@ -181,10 +181,10 @@ def entry_document(
         "by": by,
         "at": None if at is None else timestamp(at),
         "reason": reason,
+        "label": label,
         "revoked": None
         if revoked is None
         else {"by": revoked.by, "at": timestamp(revoked.at), "reason": revoked.reason, "change": revoked.id},
-        "notes": list(notes),
         "links": [] if id is None or addresses is None else addresses.entry(id),
     }
 
