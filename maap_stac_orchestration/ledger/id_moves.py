@@ -147,6 +147,9 @@ WHERE id = %(id)s
 # A row of the target whose item is no longer in pgstac would be in the way.
 _FORGET_ITEMS = "DELETE FROM ledger.item WHERE collection = %(collection)s AND id = ANY (%(ids)s)"
 
+# They are of a collection that is empty.
+_FORGET_ALL = "DELETE FROM ledger.item WHERE collection = %(collection)s"
+
 _MOVE_ITEMS = """
 UPDATE ledger.item SET collection = %(target)s WHERE collection = %(source)s AND id = ANY (%(ids)s)
 """
@@ -338,6 +341,11 @@ def move(conn: Connection, source: str, target: str, ids: Sequence[str]) -> None
 def forget(conn: Connection, collection: str, ids: Sequence[str]) -> None:
     """Nobody wrote these items of a collection any more."""
     conn.execute(_FORGET_ITEMS, {"collection": collection, "ids": list(ids)})
+
+
+def forget_all(conn: Connection, collection: str) -> None:
+    """Nobody wrote any item of this collection, which has none."""
+    conn.execute(_FORGET_ALL, {"collection": collection})
 
 
 def count(conn: Connection, source: str, target: str, items: int) -> None:
