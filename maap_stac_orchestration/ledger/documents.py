@@ -23,6 +23,7 @@ from maap_stac_orchestration.ledger.records import (
     Transition,
     timestamp,
 )
+from maap_stac_orchestration.ledger.registries import RecordedLoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,17 @@ def change_document(change: Change) -> dict[str, Any]:
         "subject": change.subject,
         "reason": change.reason,
         "detail": dict(change.detail),
+    }
+
+
+def load_document(load: RecordedLoad) -> dict[str, Any]:
+    """A registry that was put in force or refused, as `registry history --json` gives it."""
+    return {
+        "at": timestamp(load.at),
+        "registry_version": load.version,
+        "source": load.source,
+        "ok": load.error is None,
+        "error": load.error,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import RegistryLoad
@@ -41,6 +42,17 @@ class News:
     in_force: bool
     #: Whether a refusal is another one than the last.
     refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLoad:
+    """A load as it stands in the history."""
+
+    at: datetime
+    version: str
+    source: str
+    #: Why it was refused, None where it was not.
+    error: str | None
 
 
 # Two runs that meet the same new file write it down once.
@@ -83,6 +95,11 @@ FROM ledger.registry_version
 WHERE version = %(version)s AND ok
 ORDER BY id DESC
 LIMIT 1
+"""
+
+# By the primary key, newest first; without the content, which may be large.
+_HISTORY = """
+SELECT loaded_at, version, source, error FROM ledger.registry_version ORDER BY id DESC LIMIT %(limit)s
 """
 
 
@@ -134,6 +151,11 @@ def of_version(conn: Connection, version: str) -> Load | None:
         return None
     version, source, content, error, as_of, parts = row
     return Load(version, source, content, error, as_of, None if parts is None else tuple(parts))
+
+
+def history(conn: Connection, *, limit: int = 100) -> list[RecordedLoad]:
+    """What was put in force and what was refused, newest first, at most that many."""
+    return [RecordedLoad(*row) for row in conn.execute(_HISTORY, {"limit": limit})]
 
 
 def _row(load: Load, *, again: bool = False) -> dict[str, object]:

@@ -11,7 +11,15 @@ import click
 from maap_stac_orchestration.cli.lazy import LazyGroup
 
 #: Command -> module of this package that holds a click command called `command`.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "list": "list",
+    "grant": "grant",
+    "deny": "deny",
+    "revoke": "revoke",
+    "team": "team",
+    "reserve": "reserve",
+    "history": "history",
+}
 
 
 @click.group(cls=LazyGroup, package=__name__, modules=COMMANDS)
