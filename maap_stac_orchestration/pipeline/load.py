@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -343,11 +343,23 @@ def _create_collections(
 
         def prepare(collection: str = collection, candidates: list[_Candidate] = candidates) -> None:
             with conn.transaction():
-                lock_writers(conn, [collection])
+                _lock_standing(conn, [collection])
                 prepare_partition(conn, collection, [candidate.item.document for candidate in candidates])
 
         _persistently(prepare, f"preparing the collection {collection}")
     return taken
+
+
+def _lock_standing(conn: Connection, collections: Iterable[str]) -> None:
+    """Makes this transaction the one writer of collections, which whoever deletes or moves one is too.
+
+    Raises:
+        _CollectionGone: one is not there any more.
+    """
+    wanted = sorted(collections)
+    lock_writers(conn, wanted)
+    for stone in known_collections.tombstones(conn, wanted).values():
+        raise _CollectionGone(stone.sentence)
 
 
 def _made_meanwhile(collection: str, other: str) -> str:
@@ -451,9 +463,7 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Se
 def _write_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Settings) -> _LoadedGroup:
     """Writes the items of a group and says how its jobs ended; nothing is committed."""
     by_collection = _by_collection(group)
-    lock_writers(conn, by_collection)
-    for stone in known_collections.tombstones(conn, by_collection).values():
-        raise _CollectionGone(stone.sentence)
+    _lock_standing(conn, by_collection)
     settled = _Settled()
     for collection in sorted(by_collection):
         _write_collection(collection, by_collection[collection], conn, settled)
