@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from maap_stac_orchestration.cli.errors import Told
 
 if TYPE_CHECKING:
-    from maap_stac_orchestration.governance.decide import ExistingCollections
+    from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.pipeline.preflight import Preflight
+
+_Answer = TypeVar("_Answer")
 
 #: Rows of the table that people see; `--json` has all.
 _ROWS = 50
@@ -39,8 +43,8 @@ def command(
 
     The path of a folder is read like a prefix: in it the segment before dps_output is the username. Where it holds no
     output prefix, or there is no job metadata (.met.json) yet, --username, --algorithm, --version and --tag say what
-    they would. The registry is that of MAAP_STAC_REGISTRY; which collections there are is asked of the database where
-    PGHOST, PGSERVICE or PGDATABASE is set.
+    they would. The registry is that of MAAP_STAC_REGISTRY; which grants and collections there are besides is asked
+    of the database where PGHOST, PGSERVICE or PGDATABASE is set.
 
     \b
     Examples:
@@ -51,6 +55,8 @@ def command(
     """
     from datetime import UTC, datetime
 
+    from maap_stac_orchestration.pipeline.asking import registry_to_ask
+    from maap_stac_orchestration.pipeline.decide import existing_collections
     from maap_stac_orchestration.pipeline.preflight import Names, NoJob, local_place, preflight, s3_place
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, current_registry
     from maap_stac_orchestration.settings import Settings
@@ -66,7 +72,15 @@ def command(
             place = s3_place(path, names, S3Objects.from_environment())
         else:
             place = local_place(Path(path), names, settings, now)
-        result = preflight(place, settings, current_registry(settings), _existing, now)
+        with _database() as conn:
+            registry = _ask(conn, lambda known: registry_to_ask(settings, known)) or current_registry(settings)
+            result = preflight(
+                place,
+                settings,
+                registry,
+                lambda wanted: _ask(conn, lambda known: existing_collections(known, wanted)),
+                now,
+            )
     except (NoJob, StoreUnavailable, RegistryUnavailable) as error:
         raise Told(str(error)) from error
     if as_json:
@@ -108,20 +122,33 @@ def document(result: Preflight) -> dict[str, Any]:
     }
 
 
-def _existing(requested: frozenset[str]) -> ExistingCollections | None:
-    """Which of the requested collections there are; None where no database can tell."""
-    import psycopg
-
-    from maap_stac_orchestration.governance.decide import ExistingCollections
+@contextmanager
+def _database() -> Iterator[Connection | None]:
+    """A connection to the database that the environment names; None where it names none, or it does not answer."""
     from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
-    from maap_stac_orchestration.pgstac.collections import existing_ids
 
     if not any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE")):
+        yield None
+        return
+    try:
+        connection = connect(application_name="maap-stac check", autocommit=True)
+    except DatabaseUnavailable as error:
+        click.echo(f"maap-stac: note: {error}", err=True)
+        yield None
+        return
+    with connection:
+        yield connection
+
+
+def _ask(conn: Connection | None, question: Callable[[Connection], _Answer]) -> _Answer | None:
+    """What the database answers; None where it cannot, which a note says."""
+    import psycopg
+
+    if conn is None:
         return None
     try:
-        with connect(application_name="maap-stac check", autocommit=True) as conn:
-            return ExistingCollections.of(existing_ids(conn, [one for one in requested if "\0" not in one]))
-    except (DatabaseUnavailable, psycopg.Error) as error:
+        return question(conn)
+    except psycopg.Error as error:
         click.echo(f"maap-stac: note: {str(error).partition(chr(10))[0]}", err=True)
         return None
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -198,6 +199,8 @@ class _Explainer:
         return found
 
     def _load(self, file: str | None) -> Registry:
+        if not file and _names_a_database():
+            return self._in_force()
         source = file or os.environ.get("MAAP_STAC_REGISTRY")
         if not source:
             click.echo("maap-stac: note: no registry is named, so nobody may choose a collection.", err=True)
@@ -216,7 +219,7 @@ class _Explainer:
             ids = self.existing_option
         if ids is None:
             from_file = case.get("registry") or self.registry_option
-            if not from_file and any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE")):
+            if not from_file and _names_a_database():
                 return self._from_database(case.get("collection"))
             self.assumed_none = True
             ids = []
@@ -225,23 +228,50 @@ class _Explainer:
             self._last_existing = (ids, ExistingCollections.of(ids))
         return self._last_existing[1]
 
-    def _from_database(self, collection: str | None) -> ExistingCollections:
-        import psycopg
+    def _in_force(self) -> Registry:
+        """The registry file with the entries of the database."""
+        from maap_stac_orchestration.pipeline.asking import registry_to_ask
+        from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
+        from maap_stac_orchestration.settings import Settings
 
-        from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
-        from maap_stac_orchestration.pgstac.collections import existing_ids
+        try:
+            with self._database("which entries of the registry it has") as connection:
+                return registry_to_ask(Settings.from_environment(), connection)
+        except RegistryUnavailable as error:
+            raise Told(str(error)) from None
+
+    def _from_database(self, collection: str | None) -> ExistingCollections:
+        from maap_stac_orchestration.pipeline.decide import existing_collections
 
         if not collection or "\0" in collection:
             return ExistingCollections.of(())
+        with self._database("which collections there are") as connection:
+            return existing_collections(connection, [collection])
+
+    @contextmanager
+    def _database(self, tells: str) -> Iterator[Connection]:
+        """The connection, opened when it is first needed.
+
+        Raises:
+            Told: it cannot be opened, or a question cannot be answered.
+        """
+        import psycopg
+
+        from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
+
         try:
             if self._connection is None:
                 self._connection = connect(application_name="maap-stac explain", autocommit=True)
-            return ExistingCollections.of(existing_ids(self._connection, [collection]))
+            yield self._connection
         except DatabaseUnavailable as error:
-            raise Told(f"{error} Or say which collections there are with --existing.") from None
+            raise Told(f"{error} Or name a registry file with --registry; then no database is asked.") from None
         except psycopg.Error as error:
-            reason = str(error).partition("\n")[0]
-            raise Told(f"The database does not tell which collections there are: {reason}.") from None
+            reason = str(error).partition("\n")[0].removesuffix(".")
+            raise Told(f"The database does not tell {tells}: {reason}. `maap-stac doctor` tells more.") from None
+
+
+def _names_a_database() -> bool:
+    return any(os.environ.get(name) for name in ("PGHOST", "PGSERVICE", "PGDATABASE"))
 
 
 def _from_s3(source: str) -> Registry:

@@ -1,4 +1,4 @@
-"""`maap-stac explain` asks the database which collections there are, and S3 for the registry, when nobody says."""
+"""`maap-stac explain` asks the database for collections and grants, and S3 for the registry file, when nobody says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
 from maap_stac_orchestration.cli.explain import command
+from maap_stac_orchestration.ledger.changes import Author, Via
+from maap_stac_orchestration.pipeline.administer import grant
+from maap_stac_orchestration.settings import Settings
 from tests.conftest import MotoStore
 
 COLLECTION = {"type": "Collection", "stac_version": "1.1.0", "description": "x", "license": "other", "links": []}
@@ -68,7 +71,24 @@ def test_a_database_without_pgstac_is_a_sentence(
     if parts.get("password"):
         monkeypatch.setenv("PGPASSWORD", str(parts["password"]))
     failure = explained("--collection", "maap-floods").exception
-    assert "The database does not tell which collections there are" in str(failure)
+    assert "The database does not tell which entries of the registry it has" in str(failure)
+
+
+def test_grants_of_the_database_count_beside_those_of_the_file(
+    registry: str, database_env: dict[str, str], connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    assert json.loads(explained("--collection", "esa-floods").stdout)["decision"] == "user_not_authorized"
+    settings = Settings(registry=registry)
+    document = {"collection": "esa-*", "users": ["ana"], "create": True}
+    grant(connection, settings, "grants", document, Author("root", Via.CLI, "a campaign"))
+    granted = json.loads(explained("--collection", "esa-floods").stdout)
+    assert granted["decision"] == "granted"
+    assert granted["rule"].startswith('grant 1 "esa-*" (by root')
+    [recorded] = connection.execute("SELECT count(*) FROM ledger.registry_version").fetchall()
+    assert recorded == (0,), "asking puts nothing on record"
+    # A file that is named is asked alone.
+    alone = explained("--collection", "esa-floods", "--registry", registry)
+    assert json.loads(alone.stdout)["decision"] == "user_not_authorized"
 
 
 def test_a_registry_that_is_not_there_is_a_sentence(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
