@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +225,157 @@ def test_each_change_is_a_log_event_and_a_refusal_is_none(
         ("registry.changed", "revoke", "maap-floods", "ben", "api", BEN.reason),
     ]
     assert lines[0]["change"] == entry.change.id
+
+
+# Taking over a file
+
+FILE = b"""\
+version: 1
+on_denied: reject
+reserved: ["esa-*"]
+teams:
+  boreal: [hrodmn, jjfrench]
+grants:
+  - {collection: maap-floods, users: [jsmith], create: true}
+  - {collection: "maap-*", users: ["@boreal"], algorithms: ["flood@v1.*"], create: true, template: {title: Floods}}
+deny:
+  - {collection: "maap-*", users: [eve]}
+"""
+
+
+def test_a_file_is_taken_over_as_one_change(connection: Connection) -> None:
+    imported = administer.import_file(connection, SETTINGS, FILE, "registry.yaml", ANA)
+    assert [one.kind for one in imported.added] == ["reserved", "teams", "grants", "grants", "deny"]
+    assert imported.skipped == ()
+    assert any("on_denied: reject" in note and "MAAP_STAC_ON_DENIED" in note for note in imported.notes)
+    (change,) = changes.history(connection)
+    assert (change.id, change.action, change.subject) == (imported.change, Action.IMPORT, "registry.yaml")
+    assert {one.change.id for one in registry_entries.in_force(connection)} == {change.id}
+    assert decided(connection, "hrodmn", "maap-x").code is DecisionCode.ALGORITHM_NOT_APPROVED
+    assert decided(connection, "jsmith", "maap-floods").code is DecisionCode.GRANTED
+
+
+def test_a_file_that_is_taken_over_again_adds_only_what_is_new(connection: Connection) -> None:
+    administer.import_file(connection, SETTINGS, FILE, "registry.yaml", ANA)
+    again = administer.import_file(connection, SETTINGS, FILE, "registry.yaml", BEN)
+    assert (again.added, len(again.skipped), again.change) == ((), 5, None)
+    assert len(changes.history(connection)) == 1
+    more = FILE + b"  - {collection: maap-fires, users: [eve]}\n"
+    third = administer.import_file(connection, SETTINGS, more, "registry.yaml", BEN)
+    assert [one.document for one in third.added] == [{"collection": "maap-fires", "users": ["eve"]}]
+
+
+def test_a_dry_run_tells_all_and_changes_nothing(connection: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger=log_events.LOGGER)
+    dry = administer.import_file(connection, SETTINGS, FILE, "registry.yaml", ANA, dry_run=True)
+    assert registry_entries.history(connection) == []
+    assert changes.history(connection) == []
+    assert [record for record in caplog.records if record.name == log_events.LOGGER] == []
+    real = administer.import_file(connection, SETTINGS, FILE, "registry.yaml", ANA)
+    assert (dry.added, dry.skipped, dry.notes, dry.change) == (real.added, real.skipped, real.notes, None)
+
+
+def test_a_flat_file_is_taken_over_without_entries_that_name_nobody(connection: Connection) -> None:
+    imported = administer.import_file(connection, SETTINGS, b'{"maap-floods": ["jsmith"], "maap-x": []}', "f.json", ANA)
+    assert [one.document for one in imported.added] == [FLOODS]
+    assert any("maap-x" in note and "names nobody" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"grants: 7", "f.yaml, line 1"),
+        (b"version: 1\ngrants: [{collection: x-*-y, users: [a]}]", "line 2"),
+        (b"version: 1\nteams: {boreal: [eve]}", "The team boreal of f.yaml has other members in the database: team "),
+    ],
+)
+def test_a_file_that_cannot_be_used_changes_nothing(
+    connection: Connection, content: bytes, sentence: str, dry_run: bool
+) -> None:
+    administer.set_team(connection, SETTINGS, "boreal", ["hrodmn"], ANA)
+    with pytest.raises(Refused, match="nothing was changed") as refusal:
+        administer.import_file(connection, SETTINGS, content, "f.yaml", ANA, dry_run=dry_run)
+    assert sentence in str(refusal.value)
+    assert len(registry_entries.history(connection)) == 1
+
+
+def test_a_file_that_contradicts_the_file_in_force_changes_nothing(connection: Connection, file: Path) -> None:
+    with pytest.raises(Refused, match="team boreal has other members"):
+        administer.import_file(connection, at(file), b"version: 1\nteams: {boreal: [eve]}", "f.yaml", ANA)
+    assert registry_entries.history(connection) == []
+
+
+def test_the_file_in_force_can_move_into_the_database(connection: Connection, file: Path) -> None:
+    before = [decided(connection, *asked, settings=at(file)).code for asked in (("hrodmn", "shared"), ("eve", "esa-x"))]
+    imported = administer.import_file(connection, at(file), file.read_bytes(), str(file), ANA)
+    assert any("boreal: defined in" in note for note in imported.notes)
+    after = [decided(connection, *asked).code for asked in (("hrodmn", "shared"), ("eve", "esa-x"))]
+    assert after == before
+
+
+# Several at a time, and many
+
+
+def test_two_administrators_at_the_same_time_define_a_team_once(connection: Connection, database: str) -> None:
+    barrier = threading.Barrier(2)
+
+    def set_team(member: str) -> Exception | None:
+        with psycopg.connect(database) as own:
+            barrier.wait(timeout=30)
+            try:
+                administer.set_team(own, SETTINGS, "boreal", [member], ANA)
+            except Exception as error:  # noqa: BLE001  # told to the test
+                return error
+        return None
+
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as both:
+            assert list(both.map(set_team, ("hrodmn", "jjfrench"))) == [None, None]
+        (team,) = registry_entries.in_force(connection)
+        # One came after the other, and knew of it.
+        assert sorted(team.change.detail["before"] + team.change.detail["after"]) == ["hrodmn", "jjfrench"]
+        administer.revoke(connection, SETTINGS, "@boreal", BEN)
+
+
+def test_a_team_is_not_revoked_while_another_administrator_grants_to_it(connection: Connection, database: str) -> None:
+    for _ in range(5):
+        administer.set_team(connection, SETTINGS, "boreal", ["hrodmn"], ANA)
+        barrier = threading.Barrier(2)
+
+        def grant(barrier: threading.Barrier = barrier) -> bool:
+            with psycopg.connect(database) as own:
+                barrier.wait(timeout=30)
+                try:
+                    administer.grant(own, SETTINGS, "grants", {**FLOODS, "users": ["@boreal"]}, ANA)
+                except Refused:
+                    return False
+            return True
+
+        def revoke(barrier: threading.Barrier = barrier) -> bool:
+            with psycopg.connect(database) as own:
+                barrier.wait(timeout=30)
+                try:
+                    administer.revoke(own, SETTINGS, "@boreal", BEN)
+                except Refused:
+                    return False
+            return True
+
+        with ThreadPoolExecutor(2) as both:
+            granted, revoked = both.submit(grant), both.submit(revoke)
+            assert granted.result() != revoked.result()
+        registry_in_force(SETTINGS, connection)
+        for entry in reversed(registry_entries.in_force(connection)):
+            administer.revoke(connection, SETTINGS, entry.id, BEN)
+
+
+def test_ten_thousand_entries_are_taken_over_decide_and_are_read_once(connection: Connection) -> None:
+    entries = [{"collection": f"maap-{number:05}", "users": [f"user{number}"]} for number in range(10_000)]
+    content = json.dumps({"version": 1, "grants": entries}).encode()
+    imported = administer.import_file(connection, SETTINGS, content, "many.json", ANA)
+    assert len(imported.added) == 10_000
+    registry = registry_in_force(SETTINGS, connection).registry
+    assert len(registry.entries) == 10_000
+    # The same object: nothing was read once more.
+    assert registry_in_force(SETTINGS, connection).registry is registry
+    assert decided(connection, "user7", "maap-00007").rule.startswith('grant 8 "maap-00007"')
