@@ -20,7 +20,7 @@ ORIGINAL_HREF = "maap:original_href"
 #: Links that the API makes itself.
 STRUCTURAL_LINKS = frozenset({"self", "root", "parent", "collection", "items", "item", "child"})
 #: What a link may begin with. Browsers show links, and `javascript:` is an address too.
-_LINK_SCHEMES = ("http:", "https:", "s3:", "gs:", "ftp:", "mailto:", "urn:", "doi:")
+LINK_SCHEMES = ("http:", "https:", "s3:", "gs:", "ftp:", "mailto:", "urn:", "doi:")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 Locate = Callable[[str], Target]
@@ -72,7 +72,7 @@ def clean_links(links: list[Any], locate: Locate, cleaned: Cleaned) -> list[Any]
                 kept.append({**link, "href": target.href})
             else:
                 cleaned.repairs.append(f"The link {_shown(rel)} to {_shown(href)} was left out, since {target.reason}.")
-        elif href.lower().startswith(_LINK_SCHEMES):
+        elif href.lower().startswith(LINK_SCHEMES):
             kept.append(link)
         else:
             told = f"The link {_shown(rel)} to {_shown(href)} was left out, since nobody else can follow it."

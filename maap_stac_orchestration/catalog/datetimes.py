@@ -1,7 +1,7 @@
 """Dates and times of items: RFC 3339, in order, and such that the database can keep them.
 
 Here belongs what a time may look like, which of them an item needs, and making them UTC as STAC wants it. Not here:
-times of collections and assets (the core schema), and how the database indexes them (`pgstac`).
+which times collections have (`curated`), and how the database indexes them (`pgstac`).
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def read_times(properties: Mapping[str, Any]) -> Times:
         if not isinstance(value, str):
             faults.append(f"{field} is not a text")
             continue
-        moment = _read(value)
+        moment = read_time(value)
         if isinstance(moment, str):
             if field in INDEXED:
                 faults.append(f"{field} {_shown(value)} {moment}")
             continue
         moments[field] = moment
         if not value.endswith("Z") or "T" not in value or len(value) > 27 or value[17:19] == "60":
-            mended[field] = _written(moment)
+            mended[field] = written_time(moment)
     faults += _order_faults(properties, moments, bool(faults))
     return Times(mended, tuple(faults))
 
@@ -67,7 +67,7 @@ def _order_faults(properties: Mapping[str, Any], moments: Mapping[str, datetime]
     faults = []
     start, end = moments.get("start_datetime"), moments.get("end_datetime")
     if start is not None and end is not None and end < start:
-        faults.append(f"end_datetime {_written(end)} is before start_datetime {_written(start)}")
+        faults.append(f"end_datetime {written_time(end)} is before start_datetime {written_time(start)}")
     if not broken:
         if "datetime" not in properties:
             faults.append("datetime is missing; where there is no one time, write null beside a start and an end")
@@ -82,8 +82,8 @@ def _order_faults(properties: Mapping[str, Any], moments: Mapping[str, datetime]
     return faults
 
 
-def _read(value: str) -> datetime | str:
-    """The moment, or a clause that says what is wrong."""
+def read_time(value: str) -> datetime | str:
+    """The moment that an RFC 3339 text means, UTC, or a clause that says why the database cannot keep it."""
     match = _RFC3339.fullmatch(value)
     if match is None:
         return "is not written as RFC 3339 says (2024-06-01T00:00:00Z)"
@@ -109,7 +109,8 @@ def _read(value: str) -> datetime | str:
     return moment
 
 
-def _written(moment: datetime) -> str:
+def written_time(moment: datetime) -> str:
+    """A time in UTC as STAC writes it."""
     # strftime and %Y would write the year 900 with three digits.
     return moment.replace(tzinfo=None).isoformat() + "Z"
 

@@ -74,6 +74,20 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     return document
 
 
+def parse_strict_json(raw: bytes) -> Any:
+    """Reads JSON of any kind as its specification has it: what a program sends to be stored is not guessed at.
+
+    Raises:
+        NotJson: not UTF-8, not JSON (NaN is none), or nested deeper than can be read.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if not raw.strip():
+            raise NotJson("It is empty.") from error
+        raise NotJson(f"It is not JSON: {error.msg} in line {error.lineno}, column {error.colno}.") from error
+
+
 def kind_of(document: Mapping[str, Any]) -> Kind | None:
     """What a document of STAC 0.9 to 1.1 says it is; None where it is none of these.
 

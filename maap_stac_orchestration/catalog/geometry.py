@@ -45,7 +45,7 @@ def geometry_faults(geometry: Any, bbox: Any) -> list[str]:
     at it. One that crosses the antimeridian where the geometry does not is refused: extents are made of it.
     """
     fault = None if _is_sound(geometry) else _geometry_fault(geometry)
-    box_fault = _bbox_fault(bbox)
+    box_fault = bbox_fault(bbox)
     if fault is None:
         fault = _validity_fault(geometry, bbox if box_fault is None else None)
     return [one for one in (fault, box_fault) if one is not None]
@@ -195,7 +195,8 @@ def _validity_fault(geometry: Mapping[str, Any], bbox: Sequence[float] | None) -
     return None
 
 
-def _bbox_fault(bbox: Any) -> str | None:
+def bbox_fault(bbox: Any) -> str | None:
+    """What is wrong with the bbox of an item or an extent, as a clause; None where nothing is."""
     if bbox is None:
         return "the bbox is missing"
     if not isinstance(bbox, list | tuple) or len(bbox) not in (4, 6):
