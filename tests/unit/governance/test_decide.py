@@ -12,6 +12,7 @@ from maap_stac_orchestration.governance.decide import (
     decide,
     is_valid_name,
     namespace_owner,
+    owned_by_other,
     problem_of,
 )
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, OnDenied, Outcome, Request
@@ -51,13 +52,14 @@ def asked(
     algorithm: str = "flood",
     version: str = "v1.0",
     existing: Collection[str] = (),
+    deleted: Collection[str] = (),
     registry: Registry = REGISTRY,
     on_denied: OnDenied = OnDenied.FALLBACK,
     metadata_username: str | None = None,
 ) -> Decision:
     default = f"{username}__Flood__{version}"
     request = Request(username, algorithm, version, None, collection, default, metadata_username)
-    return decide(request, registry, ExistingCollections.of(existing), on_denied)
+    return decide(request, registry, ExistingCollections.of(existing, deleted), on_denied)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,16 @@ def asked(
         ("maap-shared-x", {"username": "ana"}, "collection_not_found", "maap-shared-*"),
         ("maap-shared-x", {"username": "ana", "existing": ["maap-shared-x"]}, "granted", "maap-shared-*"),
         ("maap-x", {}, "granted", "maap-*"),
+        # deleted
+        ("maap-x", {"deleted": ["maap-x"]}, "collection_not_found", "the collection maap-x was deleted"),
+        ("maap-x", {"deleted": ["MAAP-X"]}, "name_conflict", "the collection MAAP-X was deleted"),
+        ("maap-x", {"deleted": ["MAAP-X"], "existing": ["maap-x"]}, "granted", "maap-*"),
+        ("maap-x", {"deleted": ["maap-x"], "existing": ["maap-x"]}, "granted", "maap-*"),
+        ("maap-x", {"deleted": ["maap-x"], "existing": ["Maap-x"]}, "name_conflict", "the collection Maap-x exists"),
+        ("maap-x", {"deleted": ["maap-x"], "username": "bob"}, "user_not_authorized", "does not name bob"),
+        ("maap-x", {"deleted": ["maap-y"]}, "granted", "maap-*"),
+        ("icesat2-boreal-v3.0-agb", {"username": "ana", "deleted": ["icesat2-boreal-v3.0-agb"]}, "invalid_name", ""),
+        ("HRODMN__Flood__v1.0", {"deleted": ["hrodmn__Flood__v1.0"]}, "default_assigned", "own default"),
     ],
 )
 def test_the_table(collection: str | None, about: dict[str, object], code: str, rule: str) -> None:
@@ -269,6 +281,38 @@ def test_the_message_says_what_was_asked_for_why_not_and_what_to_do() -> None:
     assert "MAAP-X" in asked("maap-x", existing=["MAAP-X"]).message
 
 
+@pytest.mark.parametrize("deleted", ["maap-x", "MAAP-X"])
+def test_the_message_says_that_the_id_of_a_deleted_collection_stays_taken(deleted: str) -> None:
+    told = f"The collection {deleted} was deleted, and the id of a deleted collection stays taken."
+    assert told in asked("maap-x", deleted=[deleted]).message
+    assert "stays taken" not in asked("maap-shared-x", username="ana", deleted=[deleted]).message
+
+
+def test_items_of_others_are_refused_and_named() -> None:
+    decision = owned_by_other("maap-x", ["tile-1"], "abc")
+    assert decision == Decision(
+        code=DecisionCode.ITEM_OWNED_BY_OTHER,
+        outcome=Outcome.REJECT,
+        collection=None,
+        requested="maap-x",
+        rule="an item id belongs to the user whose job wrote it first",
+        message=(
+            "1 item of the collection maap-x cannot be replaced by this job: tile-1. It belongs to another user, whose "
+            "job wrote the id first. Give the item an id of its own, for example with your username in it."
+        ),
+        registry_version="abc",
+    )
+
+
+def test_of_many_items_of_others_some_are_named_and_all_are_counted() -> None:
+    message = owned_by_other("maap-x", [f"tile-{number}" for number in range(12)], "abc").message
+    assert message.startswith("12 items of the collection maap-x cannot be replaced by this job: tile-0, tile-1, ")
+    assert ", tile-9 and 2 more. They belong" in message
+    ten = owned_by_other("maap-x", [f"tile-{number}" for number in range(10)], "abc").message
+    assert "tile-9. They belong" in ten
+    assert len(owned_by_other("maap-x", ["x\n" * 1_000_000] * 12, "abc").message) < 5000
+
+
 def test_an_id_that_no_sentence_can_hold_is_shown_shortened_and_escaped() -> None:
     assert r"'maap\nx'" in asked("maap\nx").message
     assert len(asked("x" * 1_000_000).message) < 1000
@@ -300,3 +344,10 @@ def test_existing_collections_know_ids_exactly_and_by_lower_case() -> None:
     assert "Maap-X" in existing
     assert "maap-x" not in existing
     assert [existing.clash(one) for one in ("maap-x", "Maap-X", "MAAP-Y", "other")] == ["Maap-X", None, "maap-y", None]
+
+
+def test_ids_of_deleted_collections_stay_taken() -> None:
+    existing = ExistingCollections.of(["maap-x"], deleted=["Maap-Y", "maap-x"])
+    assert "Maap-Y" not in existing
+    assert existing.deleted == {"Maap-Y"}
+    assert [existing.clash(one) for one in ("maap-y", "Maap-Y", "Maap-X")] == ["Maap-Y", None, "maap-x"]

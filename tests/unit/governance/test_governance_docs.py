@@ -33,7 +33,9 @@ def test_a_refused_file_looks_as_shown() -> None:
 
 
 def test_every_decision_is_in_the_table_in_its_order() -> None:
-    assert re.findall(r"^\| `(\w+)` \| (?:the (?:job|item)|default|denied|accepted)", PAGE, re.MULTILINE) == list(DecisionCode)
+    assert re.findall(r"^\| `(\w+)` \| (?:the (?:job|item)|default|denied|accepted)", PAGE, re.MULTILINE) == list(
+        DecisionCode
+    )
 
 
 def test_the_names_that_the_api_needs_are_listed() -> None:

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from maap_stac_orchestration.governance.decide import ExistingCollections, decide
-from maap_stac_orchestration.governance.decision import Outcome, Request
+from maap_stac_orchestration.governance.decision import OnDenied, Outcome, Request
 from maap_stac_orchestration.governance.entries import Entry, Kind
 from maap_stac_orchestration.governance.patterns import Pattern
 from maap_stac_orchestration.governance.registry import Registry, RegistryError, load_registry
@@ -45,6 +45,31 @@ def test_a_team_is_the_same_people_everywhere() -> None:
     other = load_registry("version: 1\nteams: {boreal: [bob]}", "other")
     with pytest.raises(RegistryError, match=r"^other: the team boreal"):
         FILE.merged(other)
+
+
+DENIAL = Entry(Kind.DENY, Pattern.parse("maap-*"), ("bob", "@gone"), label='denial 9 "maap-*" (by ana, 2026-11-21)')
+
+
+@pytest.mark.parametrize("file", [FILE, Registry.empty()])
+def test_an_entry_that_names_a_team_which_nobody_defines_is_never_passed_over(file: Registry) -> None:
+    """The file may have dropped the team: a denial that then spoke of nobody would open what it closed."""
+    database = Registry(entries=(DENIAL,), version="9", source="the database")
+    for merge in (lambda: file.merged(database), lambda: database.merged(file)):
+        with pytest.raises(RegistryError) as caught:
+            merge()
+        assert str(caught.value) == (
+            'the database: denial 9 "maap-*" (by ana, 2026-11-21) names the team "@gone", which is not defined (any '
+            "more); define it again, or take the entry out."
+        )
+
+
+def test_a_registry_of_teams_alone_defines_them_for_the_others() -> None:
+    merged = Registry(entries=(DENIAL,)).merged(Registry(teams={"gone": frozenset({"ana"})}))
+    assert merged.names_of("ana") == ("ana", "*", "@gone")
+
+
+def test_a_registry_that_only_says_what_becomes_of_denied_items_says_so_merged() -> None:
+    assert FILE.merged(Registry(on_denied=OnDenied.REJECT)).on_denied is OnDenied.REJECT
 
 
 def test_a_registry_passes_between_processes() -> None:
