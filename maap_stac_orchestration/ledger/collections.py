@@ -14,6 +14,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from maap_stac_orchestration.ledger import id_moves
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import KnownCollection, timestamp
 from maap_stac_orchestration.ledger.texts import storable
@@ -161,7 +162,8 @@ class Described:
 def register(conn: Connection, collection: str, *, owner: str | None, job_id: int | None) -> bool:
     """Writes down a collection that is being made; False when it was known already.
 
-    Waits for another one who is just registering the same id.
+    Waits for another one who is just registering the same id. A default collection whose items were moved to another
+    one is made again for its owner, as new.
 
     Raises:
         CollectionIdTaken: see there.
@@ -171,6 +173,8 @@ def register(conn: Connection, collection: str, *, owner: str | None, job_id: in
         return True
     # The unique index lets there be one.
     for id, deleted_at, deleted_by, moved_to in conn.execute(_BUT_FOR_CASE, {"id": collection}):
+        if id == collection and id_moves.revive(conn, id):
+            return True
         if deleted_at is not None:
             what = Tombstone(id, deleted_at, deleted_by, moved_to).sentence
             raise CollectionDeleted(f"The collection {collection} cannot be made. {what} Choose another id.")

@@ -450,7 +450,6 @@ def _create(conn: Connection, work: _Work, source: str, target: str) -> None:
     new, old = _described(work, target), _described(work, source)
     if not existing_ids(conn, [target]):
         before = id_moves.origin(conn, source)
-        id_moves.revive(conn, target)
         known_collections.register(
             conn, target, owner=before.owner or work.collections[target].owner.username, job_id=before.job_id
         )

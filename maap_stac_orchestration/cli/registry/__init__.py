@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "team": "team",
     "reserve": "reserve",
     "history": "history",
+    "migrate-ids": "migrate_ids",
 }
 
 
