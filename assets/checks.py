@@ -8,17 +8,21 @@ No `from __future__ import annotations` in this module: Dagster reads the annota
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets.ingest import dps_catalogs, governance_decisions, pgstac_items
 from assets.partitions import DAYS
-from assets.reporting import MOST_ROWS, Metadata, table
-from assets.resources import Connect
+from assets.reporting import MOST_ROWS, Metadata, api_link, table
+from assets.resources import Connect, LoadSettings
 from maap_stac_orchestration.problems import Code
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,21 @@ class _DayCheck:
 
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+#: Problems that are decisions: each has the name of its `DecisionCode`.
+DENIALS = frozenset(
+    {
+        Code.IDENTITY_MISMATCH,
+        Code.INVALID_NAME,
+        Code.RESERVED_NAME,
+        Code.RESERVED_PATTERN,
+        Code.NAME_CONFLICT,
+        Code.USER_NOT_AUTHORIZED,
+        Code.ALGORITHM_NOT_APPROVED,
+        Code.COLLECTION_NOT_FOUND,
+        Code.ITEM_OWNED_BY_OTHER,
+    }
+)
 
 _CHECKS = (
     _DayCheck(
@@ -86,20 +105,9 @@ _CHECKS = (
     _DayCheck(
         "no_denials",
         governance_decisions,
-        frozenset(
-            {
-                Code.IDENTITY_MISMATCH,
-                Code.INVALID_NAME,
-                Code.RESERVED_NAME,
-                Code.RESERVED_PATTERN,
-                Code.NAME_CONFLICT,
-                Code.USER_NOT_AUTHORIZED,
-                Code.ALGORITHM_NOT_APPROVED,
-                Code.COLLECTION_NOT_FOUND,
-                Code.ITEM_OWNED_BY_OTHER,
-            }
-        ),
-        _WARN,
+        DENIALS,
+        # Nothing may be lost by it, but a warning is yellow, and somebody was refused what they asked for.
+        _ERROR,
         "Every job may write to the collections that it asks for. Denied items may have gone to a default collection.",
     ),
     _DayCheck(
@@ -127,12 +135,15 @@ with warnings.catch_warnings():
     description="How the day's jobs ended, by what the ledger knows of all of them.",
 )
 def day_checks(
-    context: dg.AssetCheckExecutionContext, ledger: dg.ResourceParam[Connect]
+    context: dg.AssetCheckExecutionContext,
+    settings: dg.ResourceParam[LoadSettings],
+    ledger: dg.ResourceParam[Connect],
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluates the checks of the run's day."""
     from maap_stac_orchestration.ledger import days
     from maap_stac_orchestration.ledger.records import State
 
+    current = settings()
     day = date.fromisoformat(context.partition_key)
     selected = {key.name for key in context.selected_asset_check_keys}
     with ledger() as conn:
@@ -144,27 +155,61 @@ def day_checks(
             for one in _CHECKS
             if one.name in selected
         }
+        counts = {
+            one.name: days.jobs_by_code(conn, day, one.codes)
+            for one in _CHECKS
+            if one.codes is not None and one.name in found and found[one.name].jobs
+        }
     waiting = sum(states.get(state, 0) for state in (State.DISCOVERED, State.INGESTING, State.WAITING))
     for one in _CHECKS:
         if one.name not in selected:
             continue
         troubled = found[one.name]
+        by_code = counts.get(one.name, {})
         metadata: Metadata = {
             "failing_jobs": troubled.jobs,
             "jobs": sum(states.values()),
             "not_ended": waiting,
+            **{f"failing_jobs/{code}": number for code, number in by_code.items()},
             "failing_jobs_table": table(
-                ("job", "state", "code", "message"),
+                ("state", "code", "message", "job"),
                 (
-                    {"job": job.prefix, "state": str(job.state), "code": job.code, "message": job.message}
+                    {"state": str(job.state), "code": job.code, "message": job.message, "job": job.prefix}
                     for job in troubled.sample
                 ),
             ),
+            "failing_jobs_not_shown": troubled.jobs - len(troubled.sample),
+            **_links(one, by_code, day, current),
         }
         yield dg.AssetCheckResult(
             asset_key=one.asset.key,
             check_name=one.name,
             passed=troubled.jobs == 0,
             severity=one.severity,
+            description=_summary(troubled.jobs, by_code, day),
             metadata=metadata,
         )
+
+
+def _summary(jobs: int, by_code: Mapping[Code, int], day: date) -> str:
+    """What the list of checks shows beside the name; empty where all is well."""
+    if not jobs:
+        return ""
+    codes = ", ".join(f"{code} {number}" for code, number in by_code.items())
+    named = f"{jobs} {'job' if jobs == 1 else 'jobs'} of {day}"
+    return f"{named}: {codes}" if codes else named
+
+
+def _links(check: _DayCheck, by_code: Mapping[Code, int], day: date, settings: "Settings") -> Metadata:
+    """For each code that was found, its jobs and, for codes of decisions, the trail.
+
+    The API asks for a time of beginning, so later days stand in the lists as well, before this one. No job is decided
+    about before it ran.
+    """
+    begin = f"{day}T00:00:00Z"
+    links: Metadata = {}
+    for code in by_code:
+        if code in DENIALS:
+            links |= api_link(f"decisions/{code}", settings, "decisions", decision=code, since=begin)
+        links |= api_link(f"jobs/{code}", settings, "jobs", code=code, since=begin)
+    return links

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.events import events_of_this_run
 from assets.handover import BatchStore, DecidedBatch, ReadBatch
 from assets.lease import given_back_on_failure, of_this_run
 from assets.partitions import DAYS
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The tag that Dagster puts on every run of a backfill.
 BACKFILL_TAG = "dagster/backfill"
+#: The tag of a run with the version of the registry that decided in it.
+REGISTRY_TAG = "maap/registry_version"
 #: Seconds that a run spends on the queue before it claims; the sensor drains what is left.
 _DRAIN_SECONDS = 5.0
 
@@ -68,7 +71,7 @@ def dps_catalogs(
     current = settings()
     day = date.fromisoformat(context.partition_key)
     metadata: Metadata = {}
-    with given_back_on_failure(context, ledger):
+    with events_of_this_run(context), given_back_on_failure(context, ledger):
         with ledger() as conn:
             if config.list_first or BACKFILL_TAG in context.run.tags:
                 priority = BACKFILL if BACKFILL_TAG in context.run.tags else LIVE
@@ -132,6 +135,20 @@ def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings"
         "Which collection each item may go to: one decision for each collection that a job asks for, by the registry in"
         " force. Every decision stays in the ledger's audit trail."
     ),
+    # Dagster would take the annotation below for "hands over nothing", and nothing would be handed over.
+    dagster_type=dg.Any,
+    check_specs=[
+        # Without partitions: it is about the registry at present, so that the next evaluation makes it green again,
+        # whichever day that is about.
+        dg.AssetCheckSpec(
+            "registry_loads",
+            asset="governance_decisions",
+            description=(
+                "The registry that MAAP_STAC_REGISTRY names is the one that decides. While the file does not load, the"
+                " last good one stands in for it, and what was changed in the file has no effect."
+            ),
+        )
+    ],
 )
 def governance_decisions(
     context: dg.AssetExecutionContext,
@@ -139,21 +156,37 @@ def governance_decisions(
     settings: dg.ResourceParam[LoadSettings],
     ledger: dg.ResourceParam[Connect],
     registry: dg.ResourceParam[LoadRegistry],
-) -> dg.MaterializeResult[DecidedBatch]:
+) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster knows it without parameter only
     """Decides for each job of the batch."""
     from maap_stac_orchestration.pipeline.decide import decide_jobs
     from maap_stac_orchestration.pipeline.lease import held
+    from maap_stac_orchestration.pipeline.registry_health import registry_health
 
     current = settings()
-    with given_back_on_failure(context, ledger), ledger() as conn:
+    with events_of_this_run(context), given_back_on_failure(context, ledger), ledger() as conn:
         batch = of_this_run(context, conn, dps_catalogs.batch, current)
         still = {claim.prefix: claim for claim in batch.jobs}
         reads = [job for job in dps_catalogs.jobs if job.claim.prefix in still]
         in_force = registry(current, conn)
+        # Before anything is decided: a run that dies while it decides tells as well by which registry it did.
+        context.instance.add_run_tags(context.run.run_id, {REGISTRY_TAG: in_force.registry.version})
         with held(batch, current, ledger):
-            decided = tuple(decide_jobs(reads, in_force, current, conn)) if reads else ()
-    metadata = decision_metadata(decided, in_force.version) | status_link(current, context.run.run_id)
-    return dg.MaterializeResult(value=DecidedBatch(batch, decided), metadata=metadata)
+            decided = tuple(decide_jobs(reads, in_force.registry, current, conn)) if reads else ()
+    health = registry_health(current, in_force)
+    metadata = decision_metadata(decided, health.version, current, context.run.run_id)
+    return dg.MaterializeResult(
+        value=DecidedBatch(batch, decided),
+        metadata=metadata | status_link(current, context.run.run_id),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="registry_loads",
+                passed=health.loads,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=health.message,
+                metadata={"registry_version": health.version, "file": health.file, "message": health.message},
+            )
+        ],
+    )
 
 
 @dg.asset(
@@ -178,7 +211,7 @@ def pgstac_items(
 
     current = settings()
     began = time.monotonic()
-    with given_back_on_failure(context, ledger), ledger() as conn:
+    with events_of_this_run(context), given_back_on_failure(context, ledger), ledger() as conn:
         batch = of_this_run(context, conn, governance_decisions.batch, current)
         still = {claim.prefix for claim in batch.jobs}
         decided = [job for job in governance_decisions.jobs if job.read.claim.prefix in still]

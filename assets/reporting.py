@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
+from maap_stac_orchestration.governance.decision import DecisionCode
 from maap_stac_orchestration.pipeline.batch import DecidedJob, JobOutcome, ReadJob
 from maap_stac_orchestration.problems import Problem
 from maap_stac_orchestration.settings import Settings
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Rows of a table; beyond some dozens the UI becomes slow.
 MOST_ROWS = 50
+#: Collections of a batch that have a number, and so a plot, of their own.
+MOST_COLLECTIONS = 20
 #: Characters of a cell; a message may quote what a job wrote.
 _MOST_CHARACTERS = 300
 
@@ -29,7 +32,11 @@ Metadata = dict[str, Any]
 
 
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, str | int]]) -> dg.TableMetadataValue:
-    """The first rows as a table, with the columns also where there is no row."""
+    """The first rows as a table, with the columns also where there is no row.
+
+    The UI does not break long words and shows the columns from the left as far as there is room: what is long, such as
+    output prefixes, comes last.
+    """
     records = [
         dg.TableRecord({name: _clipped(row[name]) for name in columns})
         for row, _ in zip(rows, range(MOST_ROWS), strict=False)
@@ -45,13 +52,14 @@ def _clipped(value: str | int) -> str | int:
 
 def status_link(settings: Settings, run_id: str) -> Metadata:
     """A link to the jobs of a run in the status API; nothing where its address is not known."""
+    return api_link("jobs_of_this_run", settings, "jobs", run_id=run_id)
+
+
+def api_link(name: str, settings: Settings, path: str, **query: str) -> Metadata:
+    """A link into the API, under this name; nothing where its address is not known."""
     if not settings.public_url:
         return {}
-    return {
-        "jobs_of_this_run": dg.MetadataValue.url(
-            f"{settings.public_url.rstrip('/')}/jobs?{urlencode({'run_id': run_id})}"
-        )
-    }
+    return {name: dg.MetadataValue.url(f"{settings.public_url.rstrip('/')}/{path}?{urlencode(query)}")}
 
 
 def read_metadata(jobs: Sequence[ReadJob], seconds: float) -> Metadata:
@@ -68,25 +76,44 @@ def read_metadata(jobs: Sequence[ReadJob], seconds: float) -> Metadata:
     }
 
 
-def decision_metadata(jobs: Sequence[DecidedJob], registry_version: str) -> Metadata:
-    """What was decided for a batch: each decision, and how many jobs and items went where for which reason."""
+def decision_metadata(jobs: Sequence[DecidedJob], registry_version: str, settings: Settings, run_id: str) -> Metadata:
+    """What was decided for a batch: each decision, and how many jobs and items went where for which reason.
+
+    Numbers become plots over the days. So every code has one also where no decision had it, or its plot would have
+    gaps; collections have one for the largest of them alone, since there may be thousands.
+    """
     frame = decisions_frame(jobs)
-    counts = frame["outcome"].value_counts()
+    outcomes, codes = frame["outcome"].value_counts(), frame["decision"].value_counts()
     groups = (
         frame.groupby(["outcome", "decision", "collection"], observed=True, sort=True)
         .agg(jobs=("job", "nunique"), items=("items", "sum"))
         .reset_index()
     )
+    taken = frame[frame["collection"] != ""]
+    # Of the same size, those first that come first by name: the choice does not change from run to run.
+    items = taken.groupby("collection")["items"].sum().sort_index().sort_values(ascending=False, kind="stable")
+    plotted, others = items.head(MOST_COLLECTIONS), items.iloc[MOST_COLLECTIONS:]
     return {
         "jobs": len(jobs),
         "decisions": len(frame),
-        **{outcome: int(counts.get(outcome, 0)) for outcome in _OUTCOMES},
-        "decisions_by_collection": frame_table(groups, ("decision", "outcome", "collection", "jobs", "items")),
-        "decisions_table": frame_table(frame, ("job", "requested", "decision", "collection", "items", "rule")),
+        **{outcome: int(outcomes.get(outcome, 0)) for outcome in _OUTCOMES},
         "registry_version": registry_version,
+        **api_link("decisions_of_this_run", settings, "decisions", run_id=run_id),
+        "decisions_table": frame_table(
+            frame, ("decision", "outcome", "requested", "collection", "items", "rule", "job")
+        ),
+        "decisions_not_shown": max(0, len(frame) - MOST_ROWS),
+        "decisions_by_collection": frame_table(groups, ("decision", "outcome", "jobs", "items", "collection")),
+        "decisions_by_collection_not_shown": max(0, len(groups) - MOST_ROWS),
+        **{f"decisions/{code}": int(codes.get(code, 0)) for code in DecisionCode},
+        **{f"items/{collection}": int(count) for collection, count in plotted.items()},
+        "other_collections": len(others),
+        "items_in_other_collections": int(others.sum()),
     }
 
 
+#: The columns of the table of decisions.
+_COLUMNS = ("decision", "outcome", "requested", "collection", "items", "rule", "job")
 #: Outcomes as they are shown, those that somebody may mind first.
 _OUTCOMES = ("reject", "fallback", "accept", "default")
 
@@ -102,23 +129,23 @@ def decisions_frame(jobs: Sequence[DecidedJob]) -> pd.DataFrame:
         for requested, decision in job.decisions.items():
             rows.append(
                 {
-                    "job": job.read.claim.prefix,
-                    "requested": decision.requested or "",
                     "decision": str(decision.code),
                     "outcome": str(decision.outcome),
+                    "requested": decision.requested or "",
                     "collection": decision.collection or "",
                     "items": items[requested],
                     "rule": decision.rule,
+                    "job": job.read.claim.prefix,
                 }
             )
-    frame = pd.DataFrame(rows, columns=["job", "requested", "decision", "outcome", "collection", "items", "rule"])
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"items": "int64"})
     frame["outcome"] = pd.Categorical(frame["outcome"], categories=_OUTCOMES, ordered=True)
     return frame.sort_values("outcome", kind="stable", ignore_index=True)
 
 
 def frame_table(frame: pd.DataFrame, columns: Sequence[str]) -> dg.TableMetadataValue:
     """The first rows of a frame as a table."""
-    records = frame[list(columns)].head(MOST_ROWS).astype({"items": int}).to_dict("records")
+    records = frame[list(columns)].head(MOST_ROWS).to_dict("records")
     return table(columns, ({name: _plain(record[name]) for name in columns} for record in records))
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from maap_stac_orchestration.governance.registry import Registry
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.pipeline.registry import RegistryInForce
     from maap_stac_orchestration.settings import Settings
     from maap_stac_orchestration.store.objects import ObjectStore
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Connect: TypeAlias = Callable[[], Connection]
     #: The reader of the buckets' objects.
     OpenStore: TypeAlias = Callable[[], ObjectStore]
-    #: The registry in force.
-    LoadRegistry: TypeAlias = Callable[[Settings, Connection], Registry]
+    #: The registry in force, and what is wrong where that is not the one that the settings name.
+    LoadRegistry: TypeAlias = Callable[[Settings, Connection], RegistryInForce]
     #: The queue of the buckets' events with its kept clients, None where none is configured.
     OpenQueue: TypeAlias = Callable[[Settings], Queue | None]
     #: The kept client that lists the buckets.

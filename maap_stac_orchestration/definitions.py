@@ -21,12 +21,13 @@ from maap_stac_orchestration.settings import Settings, settings
 from sensors.collections_changed import collections_changed
 from sensors.ingest_failed import ingest_failed
 from sensors.new_catalogs import new_catalogs
+from sensors.registry_watch import registry_watch
 from sensors.schedules import reconcile_recent
 
 if TYPE_CHECKING:
-    from maap_stac_orchestration.governance.registry import Registry
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.pipeline.registry import RegistryInForce
     from maap_stac_orchestration.store.objects import ObjectStore
 
 
@@ -36,7 +37,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         assets=[dps_catalogs, governance_decisions, pgstac_items, stac_collections],
         asset_checks=[day_checks],
         jobs=[ingest, upkeep],
-        sensors=[new_catalogs, collections_changed, ingest_failed],
+        sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch],
         schedules=[reconcile_recent],
         resources=_resources() | dict(resource_overrides or {}),
         # Also for runs that people and backfills start from assets: a process for each step would import everything
@@ -69,10 +70,10 @@ def _open_store() -> ObjectStore:
     return S3Objects.from_environment()
 
 
-def _load_registry(current: Settings, conn: Connection) -> Registry:
-    from maap_stac_orchestration.pipeline.registry import current_registry
+def _load_registry(current: Settings, conn: Connection) -> RegistryInForce:
+    from maap_stac_orchestration.pipeline.registry import registry_in_force
 
-    return current_registry(current, conn)
+    return registry_in_force(current, conn)
 
 
 @lru_cache(maxsize=1)

@@ -7,14 +7,9 @@ are no failures of a run (`assets.checks`).
 No `from __future__ import annotations` in this module: Dagster reads the annotations of a sensor's arguments.
 """
 
-import json
-import logging
-
 import dagster as dg
 
 from sensors.resources import Connect
-
-logger = logging.getLogger(__name__)
 
 
 @dg.run_failure_sensor(
@@ -24,6 +19,7 @@ logger = logging.getLogger(__name__)
 )
 def ingest_failed(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Connect]) -> None:
     """Reacts to one failed run."""
+    from maap_stac_orchestration import log_events
     from maap_stac_orchestration.ledger.claims import release
 
     run = context.dagster_run
@@ -31,13 +27,13 @@ def ingest_failed(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[
     with ledger() as conn:
         given_back = release(conn, run_id=run.run_id, reason=f"The run failed: {reason}"[:500])
         conn.commit()
-    event = {
-        "event": "ingest_failed",
-        "run_id": run.run_id,
-        "job": run.job_name,
-        "partition": run.tags.get("dagster/partition"),
-        "reason": reason,
-        "jobs_given_back": given_back,
-    }
-    logger.error(json.dumps(event, ensure_ascii=False))
-    context.log.error(json.dumps(event, ensure_ascii=False))
+    context.log.error(f"The run {run.run_id} failed, {given_back} of its jobs are due again: {reason}")
+    log_events.to_stderr()
+    with log_events.bound(run_id=run.run_id):
+        log_events.emit(
+            log_events.Event.RUN_FAILED,
+            job=run.job_name,
+            partition=run.tags.get("dagster/partition"),
+            reason=reason,
+            jobs_given_back=given_back,
+        )

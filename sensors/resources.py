@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.pipeline.registry import RegistryInForce
     from maap_stac_orchestration.settings import Settings
 
     #: Reads the settings of this process.
     LoadSettings: TypeAlias = Callable[[], Settings]
     #: Opens a connection to the database that holds the ledger; whoever opens it closes it.
     Connect: TypeAlias = Callable[[], Connection]
+    #: The registry in force, and what is wrong where that is not the one that the settings name.
+    LoadRegistry: TypeAlias = Callable[[Settings, Connection], RegistryInForce]
     #: The queue of the buckets' events with its kept clients, None where none is configured.
     OpenQueue: TypeAlias = Callable[[Settings], Queue | None]
     #: The kept client that lists the buckets.
     OpenListing: TypeAlias = Callable[[], Any]
 else:
     # Dagster reads the annotations of a sensor's arguments; to it, every resource is just an object.
-    LoadSettings = Connect = OpenQueue = OpenListing = Any
+    LoadSettings = Connect = LoadRegistry = OpenQueue = OpenListing = Any
 
-__all__ = ["Connect", "LoadSettings", "OpenListing", "OpenQueue"]
+__all__ = ["Connect", "LoadRegistry", "LoadSettings", "OpenListing", "OpenQueue"]

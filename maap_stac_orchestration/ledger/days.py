@@ -27,6 +27,17 @@ WHERE job_code.code = ANY(%(codes)s) AND job_code.job_time >= %(begin)s AND job_
     AND job.state = ANY(%(states)s)
 """
 
+# By the same key.
+_COUNT_BY_CODE = """
+SELECT job_code.code, count(*)
+FROM ledger.job_code
+JOIN ledger.job ON job.id = job_code.job_id
+WHERE job_code.code = ANY(%(codes)s) AND job_code.job_time >= %(begin)s AND job_code.job_time < %(end)s
+    AND job.state = ANY(%(states)s)
+GROUP BY job_code.code
+ORDER BY count(*) DESC, job_code.code
+"""
+
 _JOBS_OF_CODES = """
 SELECT job.prefix, job.state, problem.code, problem.object, problem.message
 FROM (
@@ -92,6 +103,13 @@ def troubled_by_code(conn: Connection, day: date, codes: Collection[Code], limit
     counted = conn.execute(_COUNT_OF_CODES, asked).fetchone()
     assert counted is not None
     return Troubled(counted[0], _sample(conn, _JOBS_OF_CODES, asked) if counted[0] else ())
+
+
+def jobs_by_code(conn: Connection, day: date, codes: Collection[Code]) -> Mapping[Code, int]:
+    """How many ended jobs of the day have a problem of each of these codes, most first; a job may have several, and
+    codes that none has are left out."""
+    asked = {**_span(day), "codes": [str(code) for code in codes], "states": _ENDED}
+    return {Code(code): count for code, count in conn.execute(_COUNT_BY_CODE, asked)}
 
 
 def troubled_by_state(conn: Connection, day: date, states: Collection[State], limit: int = 50) -> Troubled:

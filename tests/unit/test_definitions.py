@@ -9,9 +9,11 @@ import sys
 import dagster as dg
 import pytest
 
-from assets.checks import _CHECKS
+from assets.checks import _CHECKS, DENIALS
 from maap_stac_orchestration.definitions import build_defs, defs
+from maap_stac_orchestration.governance.decision import DecisionCode
 from maap_stac_orchestration.problems import Code
+from sensors import registry_watch
 
 #: What takes long to import, or what only a run needs.
 HEAVY = ("rasterio", "pystac", "pypgstac", "psycopg", "obstore", "shapely", "numpy", "pandas", "fastapi", "dagster_aws")
@@ -58,14 +60,16 @@ def test_names_of_the_contract() -> None:
         "new_catalogs",
         "collections_changed",
         "ingest_failed",
+        "registry_watch",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent"}
-    checks = {(key.asset_key.to_user_string(), key.name) for key in repository.asset_checks_defs_by_key}
+    checks = {(key.asset_key.to_user_string(), key.name) for key in repository.asset_graph.asset_check_keys}
     assert checks == {
         ("dps_catalogs", "catalogs_readable"),
         ("dps_catalogs", "items_valid"),
         ("dps_catalogs", "assets_present"),
         ("governance_decisions", "no_denials"),
+        ("governance_decisions", "registry_loads"),
         ("pgstac_items", "all_loaded"),
     }
 
@@ -96,6 +100,15 @@ def test_every_code_makes_one_check_red_or_is_named_here() -> None:
     assert len(covered) == len(set(covered))
     # A refused load makes its job end partial or rejected, which all_loaded tells; the other is only a note.
     assert set(Code) - set(covered) == {Code.LOAD_REJECTED, Code.SCHEMA_UNAVAILABLE}
+
+
+def test_every_code_that_makes_the_check_of_denials_red_is_the_code_of_a_decision() -> None:
+    assert {str(code) for code in DENIALS} == set(DecisionCode) - {DecisionCode.GRANTED, DecisionCode.DEFAULT_ASSIGNED}
+
+
+def test_the_sensor_evaluates_the_check_that_runs_evaluate() -> None:
+    key = dg.AssetCheckKey(dg.AssetKey(registry_watch.ASSET), registry_watch.CHECK)
+    assert key in defs.get_repository_def().asset_graph.asset_check_keys
 
 
 def test_resources_can_be_put_in_the_place_of_others() -> None:

@@ -38,10 +38,10 @@ def end(location: Location, state: State, *codes: Code, day: date = DAY) -> None
 
 
 def check(location: Location) -> dict[str, dg.AssetCheckEvaluation]:
-    """Runs the day, which has nothing due any more; gives the checks by name."""
+    """Runs the day, which has nothing due any more; gives the checks of the day by name."""
     done = location.run(DAY.isoformat())
     assert done.success
-    return {one.check_name: one for one in done.get_asset_check_evaluations()}
+    return {one.check_name: one for one in done.get_asset_check_evaluations() if one.partition}
 
 
 def red(location: Location) -> set[str]:
@@ -78,6 +78,7 @@ def test_a_check_names_the_failing_jobs_and_counts_all_of_them(location: Locatio
     assert newest["job"] == catalog(59).removesuffix("catalog.json")
     assert newest["state"] == "rejected"
     assert newest["code"] == "catalog_unreadable"
+    assert metadata["failing_jobs_not_shown"].value == 10
 
 
 def test_other_days_and_jobs_that_have_not_ended_do_not_count(location: Location) -> None:
@@ -100,7 +101,42 @@ def test_a_day_is_green_again_when_its_jobs_are_mended(location: Location) -> No
     assert red(location) == set()
 
 
+def test_denials_are_told_by_job_code_and_count_with_links_to_all_of_them(location: Location) -> None:
+    location.record(catalog(1), catalog(2))
+    end(location, State.LOADED, Code.USER_NOT_AUTHORIZED)
+    location.record(catalog(3))
+    end(location, State.PARTIAL, Code.USER_NOT_AUTHORIZED, Code.ITEM_OWNED_BY_OTHER, Code.ASSET_MISSING)
+    evaluation = check(location)["no_denials"]
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.ERROR
+    assert not evaluation.blocking
+    assert evaluation.description == "3 jobs of 2025-08-19: user_not_authorized 3, item_owned_by_other 1"
+    metadata = {name: value.value for name, value in evaluation.metadata.items()}
+    assert metadata["failing_jobs"] == 3
+    assert metadata["failing_jobs/user_not_authorized"] == 3
+    assert metadata["failing_jobs/item_owned_by_other"] == 1
+    assert "failing_jobs/asset_missing" not in metadata
+    since = "since=2025-08-19T00%3A00%3A00Z"
+    assert {name: value for name, value in metadata.items() if str(value).startswith("http")} == {
+        "decisions/user_not_authorized": f"http://stac.test/decisions?decision=user_not_authorized&{since}",
+        "decisions/item_owned_by_other": f"http://stac.test/decisions?decision=item_owned_by_other&{since}",
+        "jobs/user_not_authorized": f"http://stac.test/jobs?code=user_not_authorized&{since}",
+        "jobs/item_owned_by_other": f"http://stac.test/jobs?code=item_owned_by_other&{since}",
+    }
+    named = {(row.data["job"], row.data["code"]) for row in metadata["failing_jobs_table"].records}
+    assert named == {(catalog(n).removesuffix("catalog.json"), "user_not_authorized") for n in (1, 2, 3)}
+
+
+def test_codes_of_documents_link_to_jobs_alone(location: Location) -> None:
+    location.record(catalog(1))
+    end(location, State.REJECTED, Code.CATALOG_UNREADABLE)
+    evaluations = check(location)
+    links = [name for name in evaluations["catalogs_readable"].metadata if name.startswith(("decisions/", "jobs/"))]
+    assert links == ["jobs/catalog_unreadable"]
+    assert [name for name in evaluations["no_denials"].metadata if "/" in name] == []
+
+
 def test_severities_tell_what_costs_items(location: Location) -> None:
     severities = {name: one.severity for name, one in check(location).items()}
     warnings = {name for name, severity in severities.items() if severity is dg.AssetCheckSeverity.WARN}
-    assert warnings == {"assets_present", "no_denials"}
+    assert warnings == {"assets_present"}

@@ -38,7 +38,7 @@ def test_infrastructure_makes_the_run_red_and_the_jobs_due_again(location: Locat
     assert location.tick("new_catalogs").run_requests[0].partition_key == DAY
 
 
-def test_the_sensor_gives_back_and_logs_one_event(location: Location, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_sensor_gives_back_and_logs_one_event(location: Location, capsys: pytest.CaptureFixture[str]) -> None:
     location.record(CATALOG)
     without_store(location)
     result = location.run(DAY, raises=False)
@@ -50,10 +50,9 @@ def test_the_sensor_gives_back_and_logs_one_event(location: Location, caplog: py
         resources={"ledger": location.connect},
     ).for_run_failure()
     ingest_failed(context)
-    (event,) = [json.loads(one.message) for one in caplog.records if one.name == "sensors.ingest_failed"]
-    assert event["event"] == "ingest_failed"
+    (event,) = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"run.failed"' in line]
     assert event["run_id"] == result.run_id
-    assert event["partition"] == DAY
+    assert (event["job"], event["partition"], event["jobs_given_back"]) == ("ingest", DAY, 0)
 
 
 def test_the_sensor_is_part_of_the_location() -> None:
