@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from maap_stac_orchestration.cli.environment import home_option
-from maap_stac_orchestration.cli.registry.session import print_table, registry_session
+from maap_stac_orchestration.cli.registry.session import registry_session
 
-#: How a kind of entry is called in the table.
-_KINDS = {"grants": "grant", "deny": "[red]deny[/red]", "teams": "team", "reserved": "reserved"}
+#: How a kind of entry is called, and shown.
+_KINDS = {"grants": "grant", "deny": "deny", "teams": "team", "reserved": "reserved"}
+_STYLES = {"grants": "green", "deny": "red", "teams": "cyan", "reserved": "yellow"}
+
+#: Characters of the column of patterns.
+_WIDEST = 40
 
 
 @click.command(
@@ -60,32 +65,34 @@ def command(
 
 
 def _show(document: Mapping[str, Any]) -> None:
-    from rich import box
+    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    version = f"Registry {document['registry_version']}"
+    # Lines, no table: a pattern or a username that is broken over lines cannot be copied.
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Registry [bold]{document['registry_version']}[/bold]")
     if not document["grants"]:
-        click.echo(f"{version}: no such entry is in force.")
-        return
-    table = Table(box=box.SIMPLE_HEAD, title=version, title_justify="left", show_edge=False, pad_edge=False)
-    for column in ("id", "entry", "collection or team"):
-        table.add_column(column, no_wrap=True)
-    for column in ("users", "algorithms"):
-        table.add_column(column, overflow="fold")
-    table.add_column("allows", overflow="fold")
-    table.add_column("from", overflow="fold")
-    for one in document["grants"]:
-        allows = ["create"] if one["create"] else []
-        if one["on_denied"]:
-            allows.append(f"on denied: {one['on_denied']}")
-        table.add_row(
-            "–" if one["id"] is None else str(one["id"]),
-            _KINDS[one["kind"]],
-            escape(one["collection"] or f"@{one['team']}"),
-            escape("\n".join(one["users"]) or "–"),
-            escape("\n".join(one["algorithms"]) or ("any" if one["kind"] in ("grants", "deny") else "–")),
-            "\n".join(allows),
-            escape(one["source"] if one["by"] is None else f"{one['by']}, {one['at'][:10]}: {one['reason']}"),
-        )
-    print_table(table)
+        console.print("No such entry is in force.")
+    for source, entries in groupby(document["grants"], key=lambda one: str(one["source"])):
+        console.print(f"\nFrom {escape(source)}:", style="dim")
+        listed = [(one, str(one["collection"] or f"@{one['team']}")) for one in entries]
+        # The few that are very long push the rest of their own line away, and not that of all lines.
+        width = min(max(len(about) for _, about in listed), _WIDEST)
+        for one, about in listed:
+            number = "" if one["id"] is None else one["id"]
+            kind = f"[{_STYLES[one['kind']]}]{_KINDS[one['kind']]:<8}[/]"
+            console.print(f"{number:>5}  {kind}  {escape(f'{about:<{width}}  {_terms(one)}'.rstrip())}")
+            if one["by"] is not None:
+                console.print(f"       {one['by']}, {one['at'][:10]}: {one['reason']}", markup=False, style="dim")
+
+
+def _terms(one: Mapping[str, Any]) -> str:
+    """Who, with what, and what else the entry says, in few words."""
+    terms = [", ".join(one["users"])] if one["users"] else []
+    if one["algorithms"]:
+        terms.append(f"with {', '.join(one['algorithms'])}")
+    if one["create"]:
+        terms.append("may create")
+    if one["on_denied"]:
+        terms.append(f"on denied: {one['on_denied']}")
+    return " · ".join(terms)

@@ -18,8 +18,6 @@ from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from maap_stac_orchestration.ledger.changes import Author
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.registry_entries import StoredEntry
@@ -101,15 +99,3 @@ def show_change(entry: StoredEntry, done: str, as_json: bool) -> None:
         return
     change = entry.removed or entry.change
     click.echo(f"{done} (change {change.id}, by {change.by}: {change.reason})")
-
-
-def print_table(table: Table) -> None:
-    """Prints a table in which every id stands whole, on one line; a terminal that is too narrow breaks lines itself."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console(highlight=False)
-    needed = Measurement.get(console, console.options.update(max_width=100_000), table)
-    # Written into a file or a pipe, one line an entry.
-    console.width = max(console.width, needed.minimum) if console.is_terminal else max(needed.maximum, 1)
-    console.print(table)
