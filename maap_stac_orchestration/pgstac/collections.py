@@ -107,6 +107,13 @@ _ANY_ITEM = "SELECT 1 FROM pgstac.items WHERE collection = %s LIMIT 1"
 
 _DELETE_COLLECTION = "SELECT pgstac.delete_collection(%s)"
 
+_DOCUMENT = "SELECT content FROM pgstac.collections WHERE id = %s"
+
+#: Of every form that an item was ever given out in; nothing else removes them when the items go with their partition.
+_FORGET_FORMATTED = "DELETE FROM pgstac.format_item_cache WHERE collection = %s"
+
+_COUNT = "SELECT count(*) FROM pgstac.items WHERE collection = %s"
+
 
 def existing_ids(connection: Connection, ids: Iterable[str]) -> list[str]:
     """The ids, as they are spelled in the database, of all collections that equal one of these but for case."""
@@ -160,6 +167,56 @@ def write_document(connection: Connection, document: Mapping[str, Any]) -> None:
     written = connection.execute(_WRITE_DOCUMENT, {"collection": document["id"], "document": Jsonb(dict(document))})
     if not written.rowcount:
         raise LookupError(f"There is no collection {document['id']} to describe.")
+
+
+def read_document(connection: Connection, collection: str) -> dict[str, Any] | None:
+    """A collection's document as it is stored, without the links that the API makes; None where there is none."""
+    row = connection.execute(_DOCUMENT, (collection,)).fetchone() if _storable(collection) else None
+    return None if row is None else dict(row[0])
+
+
+def insert_document(connection: Connection, document: Mapping[str, Any]) -> str | None:
+    """Creates a collection with this document, in the caller's transaction, which is the only one that creates any
+    until it ends.
+
+    Returns:
+        None where it was created; else the id of the existing one that has the same id but for upper and lower case.
+    """
+    connection.execute(_SEARCH_PATH)
+    connection.execute(_LOCK_CREATION)
+    there = existing_ids(connection, [document["id"]])
+    if there:
+        return there[0]
+    if connection.execute(_INSERT, (Jsonb(dict(document)),)).fetchone() is None:
+        # Somebody who does not know our lock was faster.
+        return str(document["id"])
+    return None
+
+
+def has_items(connection: Connection, collection: str) -> bool:
+    """Whether there is an item in a collection."""
+    return connection.execute(_ANY_ITEM, (collection,), prepare=False).fetchone() is not None
+
+
+def count_items(connection: Connection, collection: str) -> int:
+    """How many items a collection has; takes a second for millions."""
+    row = connection.execute(_COUNT, (collection,), prepare=False).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def delete_with_items(connection: Connection, collection: str) -> bool:
+    """Deletes a collection with all its items; False where it is not there.
+
+    The caller has taken `items.lock_writers`, and its transaction should end soon: from here on it locks out all
+    readers of items, since the collection's partition goes.
+    """
+    connection.execute(_SEARCH_PATH)
+    if connection.execute(_LOCK_ALONE, (collection,)).fetchone() is None:
+        return False
+    connection.execute(_DELETE_COLLECTION, (collection,))
+    connection.execute(_FORGET_FORMATTED, (collection,))
+    return True
 
 
 def delete_empty(connection: Connection, collection: str) -> bool:
