@@ -5,9 +5,14 @@ Here belongs who was first. Not here: how an id is made of names (`governance.de
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from maap_stac_orchestration.governance.default_collection import DefaultId
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.texts import storable, storable_or_none
+
+#: Username, algorithm name, algorithm version and tag, raw.
+Names = tuple[str, str, str, str | None]
 
 _OWNERS = """
 SELECT id, username, algorithm, version, tag
@@ -15,11 +20,16 @@ FROM ledger.default_collection
 WHERE lower(id) = ANY (SELECT lower(candidate) FROM unnest(%(candidates)s::text[]) AS candidate)
 """
 
-# Waits for another one who is just taking the same id, and takes nothing when that one commits.
+# Waits for another one who is just taking one of the ids, and does not take that one when the other commits. In one
+# order, so that two who take the same ids wait for one another instead of for ever.
 _TAKE = """
 INSERT INTO ledger.default_collection (id, username, algorithm, version, tag)
-VALUES (%(id)s, %(username)s, %(algorithm)s, %(version)s, %(tag)s)
+SELECT wanted.*
+FROM unnest(%(id)s::text[], %(username)s::text[], %(algorithm)s::text[], %(version)s::text[], %(tag)s::text[])
+    AS wanted (id, username, algorithm, version, tag)
+ORDER BY lower(wanted.id)
 ON CONFLICT DO NOTHING
+RETURNING id
 """
 
 #: Long enough for any name that is not an attack.
@@ -30,39 +40,77 @@ class NoDefaultId(Exception):
     """Every id that a default collection may have belongs to others; the message names the job's names."""
 
 
-def own(conn: Connection, names: tuple[str, str, str, str | None], default: DefaultId) -> str:
-    """The id of the default collection for these raw names: the first candidate that is theirs or nobody's.
+def own(conn: Connection, names: Names, default: DefaultId) -> str:
+    """The id of the default collection for these raw names; see `own_all`."""
+    return own_all(conn, {names: default})[names]
 
-    Ids are compared by lower case. `names` are username, algorithm name, algorithm version and tag. Names that hold an
-    id already keep it. Whose id it is is compared by those names that the template uses, `default.owner`.
+
+def own_all(conn: Connection, wanted: Mapping[Names, DefaultId]) -> dict[Names, str]:
+    """For raw names, each, the id of their default collection: the first candidate that is theirs or nobody's.
+
+    Ids are compared by lower case. Names that hold an id already keep it. Whose id it is is compared by those names
+    that the template uses, `DefaultId.owner`. Of names that are new and come to one id, those that stand first in the
+    order of the alphabet get it, whatever their order here.
+
+    Args:
+        conn: the connection; what is taken is in the caller's transaction.
+        wanted: raw names -> the ids that their default collection may have.
 
     Raises:
         NoDefaultId: see there; that takes five ids that others spelled out before.
     """
+    owners = {names: _stored(default) for names, default in wanted.items()}
+    candidates = {owners[names]: list(default.candidates()) for names, default in wanted.items()}
+    ids: dict[Names, str] = {}
+    waiting = sorted(candidates, key=lambda owner: (*owner[:3], owner[3] or ""))
+    # In each round, whoever gets no id loses a candidate to somebody else, so it ends.
+    while waiting:
+        every = [candidate for owner in waiting for candidate in candidates[owner]]
+        taken: dict[str, tuple[str, Names]] = {
+            row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": every})
+        }
+        taking: dict[Names, str] = {}
+        for owner in waiting:
+            held = [taken[one.lower()] for one in candidates[owner] if one.lower() in taken]
+            mine = next((id for id, other in held if other == owner), None)
+            if mine is not None:
+                ids[owner] = mine
+                continue
+            free = next((one for one in candidates[owner] if one.lower() not in taken), None)
+            if free is None:
+                raise NoDefaultId(_nothing_left(owner, candidates[owner]))
+            taken[free.lower()] = free, owner
+            taking[owner] = free
+        took = _take(conn, taking)
+        ids |= {owner: id for owner, id in taking.items() if id in took}
+        waiting = [owner for owner in waiting if owner not in ids]
+    return {names: ids[owner] for names, owner in owners.items()}
+
+
+def _stored(default: DefaultId) -> Names:
+    """Whose id it is, as the ledger keeps it."""
     username, algorithm, version, tag = default.owner
-    owner = (
+    return (
         storable(username, _LONGEST),
         storable(algorithm, _LONGEST),
         storable(version, _LONGEST),
         storable_or_none(tag, _LONGEST),
     )
-    candidates = list(default.candidates())
-    # Each round somebody else took the candidate meanwhile, so there are at most as many as candidates.
-    for _ in range(len(candidates) + 1):
-        taken = {row[0].lower(): row for row in conn.execute(_OWNERS, {"candidates": candidates})}
-        for candidate in candidates:
-            row = taken.get(candidate.lower())
-            if row is not None and row[1:] == owner:
-                return str(row[0])
-        free = next((candidate for candidate in candidates if candidate.lower() not in taken), None)
-        if free is None:
-            break
-        took = conn.execute(
-            _TAKE, {"id": free, "username": owner[0], "algorithm": owner[1], "version": owner[2], "tag": owner[3]}
-        )
-        if took.rowcount:
-            return free
-    raise NoDefaultId(
-        f"Every id that the default collection of {', '.join(name or 'no tag' for name in names)} may have belongs to "
+
+
+def _take(conn: Connection, taking: Mapping[Names, str]) -> set[str]:
+    """The ids that were nobody's until now."""
+    if not taking:
+        return set()
+    columns: dict[str, list[str | None]] = {"id": [], "username": [], "algorithm": [], "version": [], "tag": []}
+    for owner, id in taking.items():
+        for column, value in zip(columns, (id, *owner), strict=True):
+            columns[column].append(value)
+    return {id for (id,) in conn.execute(_TAKE, columns)}
+
+
+def _nothing_left(owner: Names, candidates: list[str]) -> str:
+    return (
+        f"Every id that the default collection of {', '.join(name or 'no tag' for name in owner)} may have belongs to "
         f"others: {', '.join(candidates)}. See which jobs made those, and rename or remove one of them."
     )

@@ -75,10 +75,9 @@ def _requested(read: ReadJob) -> list[str | None]:
 
 def _default_collections(reads: Sequence[ReadJob], settings: Settings, conn: Connection) -> dict[Names, str]:
     """Names -> the id of their default collection, for all jobs of a batch; where the items of one were moved, the id
-    that they were moved to. Asked in sorted order, so that two runs do not wait for each other's rows."""
+    that they were moved to."""
     every = {names_of(read.job) for read in reads if read.job is not None}
-    ordered = sorted(every, key=lambda names: (*names[:3], names[3] or ""))
     template = settings.default_collection_template
-    owned = {names: default_ids.own(conn, names, default_collection_id(names, template)) for names in ordered}
+    owned = default_ids.own_all(conn, {names: default_collection_id(names, template) for names in every})
     moved = known_collections.moved(conn, owned.values())
     return {names: moved.get(id, id) for names, id in owned.items()}

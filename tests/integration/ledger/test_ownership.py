@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from random import Random
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from maap_stac_orchestration.governance.default_collection import DEFAULT_TEMPLATE, default_collection_id
 from maap_stac_orchestration.ledger import collections, items, registries
-from maap_stac_orchestration.ledger.default_ids import NoDefaultId, own
+from maap_stac_orchestration.ledger.default_ids import Names, NoDefaultId, own, own_all
 from maap_stac_orchestration.ledger.records import KnownItem
 
 from .build import WRITTEN, Connection
@@ -75,6 +78,54 @@ def test_those_who_ask_at_once_agree(database: str) -> None:
         answers = set(pool.map(ask, every))
     assert len(answers) == 4
     assert len({id.lower() for _, id in answers}) == 4
+
+
+#: Names of which many come to the same id.
+NAMES = st.tuples(
+    st.sampled_from(["ana", "Ana", "a na"]),
+    st.sampled_from(["flood", "flood/map", "flood map", "Flood map", "flood\0map", "x" * 120]),
+    st.sampled_from(["v1", "V1"]),
+    st.sampled_from([None, "a", "a/b", "a b"]),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.lists(NAMES, max_size=4),
+    together=st.lists(NAMES, max_size=12),
+    shuffled=st.randoms(use_true_random=False),
+    template=st.sampled_from([DEFAULT_TEMPLATE, WITHOUT_TAG]),
+)
+def test_asking_for_many_is_asking_for_each_in_the_order_of_the_alphabet(
+    connection: Connection, before: list[Names], together: list[Names], shuffled: Random, template: str
+) -> None:
+    in_order = sorted(set(together), key=lambda names: default_collection_id(names, template).owner.canonical())
+    shuffled.shuffle(together)
+    found = []
+    for at_once in (False, True):
+        connection.execute("SAVEPOINT before")
+        for names in before:
+            own_id(connection, *names, template=template)
+        if at_once:
+            found.append(own_all(connection, {names: default_collection_id(names, template) for names in together}))
+        else:
+            found.append({names: own_id(connection, *names, template=template) for names in in_order})
+        connection.execute("ROLLBACK TO SAVEPOINT before")
+    assert found[0] == found[1]
+
+
+def test_those_who_ask_for_many_at_once_agree(database: str) -> None:
+    every = [("ana", algorithm, "v1", None) for algorithm in ("a b", "a/b", "a+b", "A b", "c", "d/e", "d e")]
+
+    def ask(number: int) -> frozenset[tuple[Names, str]]:
+        with psycopg.connect(database) as conn:
+            mine = every[number % 3 :] + every[: number % 2]
+            return frozenset(own_all(conn, {names: default_collection_id(names) for names in mine}).items())
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = frozenset().union(*pool.map(ask, range(16)))
+    assert len(answers) == len(every)
+    assert len({id.lower() for _, id in answers}) == len(every)
 
 
 def test_a_collection_is_registered_once_and_keeps_its_owner(connection: Connection) -> None:
