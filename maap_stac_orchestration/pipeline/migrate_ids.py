@@ -77,7 +77,6 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "name_too_long"
     NO_COLLECTION = "no_collection"
     ID_TAKEN = "id_taken"
-    NEWER_ELSEWHERE = "newer_elsewhere"
     REFUSED = "refused"
     CAME_MEANWHILE = "came_meanwhile"
 
@@ -92,8 +91,7 @@ _SENTENCES = {
     Reason.OTHER_NAMES: "A job wrote it for which the old id does not stand; a grant that names that id let it in.",
     Reason.NAME_TOO_LONG: "A name of its job is too long to be known in full; ingest the job again.",
     Reason.NO_COLLECTION: "There cannot be a collection of the new id.",
-    Reason.ID_TAKEN: "Another item of this id is in the new collection.",
-    Reason.NEWER_ELSEWHERE: "A newer item of this id comes into the new collection from another old one.",
+    Reason.ID_TAKEN: "The new collection has another item of this id, or gets a newer one from another collection.",
     Reason.REFUSED: "The database does not take it.",
     Reason.CAME_MEANWHILE: "It was written while others were moved; move again.",
 }
@@ -380,7 +378,7 @@ def _sort(conn: Connection, work: _Work, source: str, ids: Sequence[str]) -> _So
                 else:
                     found.stay(item.id, Reason.ID_TAKEN, target)
             elif newest.get(item.id, source) != source:
-                found.stay(item.id, Reason.NEWER_ELSEWHERE, target)
+                found.stay(item.id, Reason.ID_TAKEN, target)
             else:
                 found.moves[target].append(item.id)
     return found

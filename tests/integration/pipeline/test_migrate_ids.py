@@ -1,0 +1,323 @@
+"""A deployment that moves to another template of default collection ids: everything goes along, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from maap_stac_orchestration.governance.registry import Registry, load_registry
+from maap_stac_orchestration.ledger.changes import Author, Via
+from maap_stac_orchestration.ledger.connection import Connection
+from maap_stac_orchestration.pgstac.items import load
+from maap_stac_orchestration.pipeline.ingest import refresh_collections
+from maap_stac_orchestration.pipeline.migrate_ids import Migration, Move, Reason, migrate, plan_migration
+from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.stack.postgres import PostgresServer
+from tests.conftest import _database
+from tests.integration.pipeline.batches import SETTINGS, Written, document, dump, ingest
+
+WITH_TAG = SETTINGS.default_collection_template
+WITHOUT_TAG = "{username}__{algorithm_name}__{algorithm_version}"
+WITHOUT = Settings(_env_file=None, default_collection_template=WITHOUT_TAG)  # type: ignore[call-arg]
+FIRST, SECOND = "henrydevseed__mosaic__v1__first", "henrydevseed__mosaic__v1__second"
+MERGED = "henrydevseed__mosaic__v1"
+AUTHOR = Author("ada", Via.CLI, "MAAP no longer has the tag in its ids")
+
+
+@pytest.fixture
+def other_database(postgres_server: PostgresServer, migrated: str) -> Iterator[Connection]:
+    """A connection to a database of its own, to compare with."""
+    for url in _database(postgres_server, migrated):
+        with psycopg.connect(url) as conn:
+            yield conn
+
+
+def jobs() -> list[Written]:
+    """Three jobs of two tags, one without a tag, and one of somebody else; no item id twice."""
+    return [
+        Written([document("a", west=1.0), document("b", west=2.0)], tag="first"),
+        Written(
+            [document("c", moment="2023-01-01T00:00:00Z", title="ü", cloud=0.1, nothing=None)], tag="first", minute=1
+        ),
+        Written([document("d", west=-170.0), document("e")], tag="second", minute=2),
+        Written([document("f")], tag=None, minute=3),
+        Written([document("g")], username="jsmith", tag="first", minute=4),
+    ]
+
+
+def items(conn: Connection) -> dict[str, dict[str, Any]]:
+    """Every item of the database by its id, without its collection."""
+    found = conn.execute("SELECT id, pgstac.get_item(id, collection) - 'collection' FROM pgstac.items").fetchall()
+    conn.rollback()
+    assert len({id for id, _ in found}) == len(found)
+    return dict(found)
+
+
+def places(conn: Connection) -> dict[str, list[str]]:
+    """Collection -> the ids of its items."""
+    found = conn.execute(
+        """
+        SELECT collections.id, array_agg(items.id ORDER BY items.id) FILTER (WHERE items.id IS NOT NULL)
+        FROM pgstac.collections LEFT JOIN pgstac.items ON items.collection = collections.id GROUP BY 1 ORDER BY 1
+        """
+    ).fetchall()
+    conn.rollback()
+    return {collection: ids or [] for collection, ids in found}
+
+
+def tables(conn: Connection) -> dict[str, list[Any]]:
+    """Everything in every table of pgstac and of the ledger."""
+    names = conn.execute(
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('pgstac', 'ledger') ORDER BY 1, 2"
+    ).fetchall()
+    found = {
+        f"{schema}.{table}": conn.execute(f'SELECT t::text FROM "{schema}"."{table}" AS t ORDER BY 1').fetchall()
+        for schema, table in names
+    }
+    conn.rollback()
+    return found
+
+
+def job_places(conn: Connection) -> list[tuple[Any, ...]]:
+    """Where jobs say that their items are, in all three tables that say so."""
+    found = conn.execute(
+        """
+        SELECT job.prefix, job.collections,
+            (SELECT array_agg(collection ORDER BY collection) FROM ledger.job_collection WHERE job_id = job.id),
+            (
+                SELECT array_agg((item_id, result, collection)::text ORDER BY item_id)
+                FROM ledger.job_item WHERE job_id = job.id
+            )
+        FROM ledger.job ORDER BY job.prefix
+        """
+    ).fetchall()
+    conn.rollback()
+    return found
+
+
+def again(conn: Connection, which: slice = slice(None)) -> list[Written]:
+    """Some of the same jobs, which are due once more."""
+    wanted = jobs()[which]
+    conn.execute(
+        "UPDATE ledger.job SET due_at = now(), state = 'discovered' WHERE prefix = ANY (%s)",
+        ([one.prefix for one in wanted],),
+    )
+    conn.commit()
+    return wanted
+
+
+def refresh(conn: Connection) -> None:
+    refresh_collections(conn, list(places(conn)))
+
+
+def moves(found: Migration) -> dict[tuple[str, str], int]:
+    return {(one.source, one.target): one.items for one in found.moves}
+
+
+def reasons(found: Migration) -> list[tuple[str, Reason, int, tuple[str, ...]]]:
+    return [(one.collection, one.reason, one.items, one.examples) for one in found.stays]
+
+
+def test_dropping_the_tag_brings_the_items_of_all_tags_together(connection: Connection) -> None:
+    ingest(connection, jobs())
+    before = items(connection)
+    plan = plan_migration(connection, WITHOUT_TAG)
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert moves(done) == {
+        (FIRST, MERGED): 3,
+        (SECOND, MERGED): 2,
+        ("jsmith__mosaic__v1__first", "jsmith__mosaic__v1"): 1,
+    }
+    assert (plan.moves, plan.stays, plan.emptied) == (done.moves, done.stays, done.emptied)
+    assert (plan.applied, done.applied) == (False, True)
+    assert done.stays == ()
+    assert places(connection) == {MERGED: ["a", "b", "c", "d", "e", "f"], "jsmith__mosaic__v1": ["g"]}
+    assert items(connection) == before
+
+
+def test_a_job_that_is_ingested_again_with_the_new_template_changes_nothing(connection: Connection) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    before = tables(connection)
+    outcomes = ingest(connection, again(connection), settings=WITHOUT)
+    assert all(one.counts.loaded == one.counts.refused == 0 and one.counts.unchanged for one in outcomes.values())
+    after = tables(connection)
+    for name in ("pgstac.items", "pgstac.collections", "ledger.item", "ledger.collection", "ledger.job_collection"):
+        assert after[name] == before[name], name
+
+
+def test_the_end_is_that_of_jobs_that_were_ingested_with_the_new_template(
+    connection: Connection, other_database: Connection
+) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    ingest(other_database, jobs(), settings=WITHOUT)
+    refresh(other_database)
+    assert job_places(connection) == job_places(other_database)
+    found, expected = dump(connection), dump(other_database)
+    for name in ("items", "collections", "ledger items", "jobs"):
+        assert found[name] == expected[name], name
+    assert [row for row in found["ledger collections"] if row in expected["ledger collections"]] == expected[
+        "ledger collections"
+    ]
+
+
+def test_there_and_back_again_is_where_it_began(connection: Connection) -> None:
+    ingest(connection, jobs())
+    refresh(connection)
+    before, jobs_before = dump(connection), job_places(connection)
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    back = migrate(connection, WITH_TAG, AUTHOR)
+    assert moves(back) == {
+        (MERGED, FIRST): 3,
+        (MERGED, SECOND): 2,
+        ("jsmith__mosaic__v1", "jsmith__mosaic__v1__first"): 1,
+    }
+    after = dump(connection)
+    for name in ("items", "collections", "ledger items", "jobs"):
+        assert after[name] == before[name], name
+    assert job_places(connection) == jobs_before
+    # The one without a tag has its own item still; that of the other user has none and is gone.
+    assert back.emptied == ("jsmith__mosaic__v1",)
+    outcomes = ingest(connection, again(connection))
+    assert {(one.counts.loaded, one.counts.refused) for one in outcomes.values()} == {(0, 0)}
+    assert dump(connection)["items"] == before["items"]
+
+
+def test_adding_the_tag_takes_a_collection_apart(connection: Connection) -> None:
+    ingest(connection, jobs(), settings=WITHOUT)
+    before = items(connection)
+    done = migrate(connection, WITH_TAG, AUTHOR)
+    assert done.stays == ()
+    assert places(connection) == {
+        MERGED: ["f"],
+        FIRST: ["a", "b", "c"],
+        SECOND: ["d", "e"],
+        "jsmith__mosaic__v1__first": ["g"],
+    }
+    assert items(connection) == before
+    outcomes = ingest(connection, again(connection))
+    assert {(one.counts.loaded, one.counts.refused) for one in outcomes.values()} == {(0, 0)}
+
+
+def test_moving_twice_is_moving_once(connection: Connection) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    before = tables(connection)
+    again = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert (again.moves, again.stays, again.emptied) == ((), (), ())
+    assert tables(connection) == before
+
+
+def test_a_plan_writes_nothing(connection: Connection) -> None:
+    ingest(connection, [*jobs(), Written([document("a")], tag="second", minute=9)])
+    before = tables(connection)
+    plan = plan_migration(connection, WITHOUT_TAG)
+    assert plan.moves
+    assert plan.stays
+    assert tables(connection) == before
+
+
+def test_of_items_of_one_id_the_newest_moves_and_the_others_stay(connection: Connection) -> None:
+    ingest(
+        connection,
+        [
+            Written([document("shared", title="oldest"), document("a")], tag="first"),
+            Written([document("shared", title="newest"), document("b")], tag="second", minute=9),
+            Written([document("shared", title="between")], tag="third", minute=5),
+        ],
+    )
+    plan = plan_migration(connection, WITHOUT_TAG)
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    third = "henrydevseed__mosaic__v1__third"
+    assert moves(done) == {(FIRST, MERGED): 1, (SECOND, MERGED): 2}
+    assert (plan.moves, plan.stays, plan.emptied) == (done.moves, done.stays, done.emptied)
+    assert reasons(done) == [
+        (FIRST, Reason.ID_TAKEN, 1, ("shared",)),
+        (third, Reason.ID_TAKEN, 1, ("shared",)),
+    ]
+    assert done.emptied == (SECOND,)
+    assert places(connection) == {MERGED: ["a", "b", "shared"], FIRST: ["shared"], third: ["shared"]}
+    titles = connection.execute("SELECT pgstac.get_item('shared', %s) #>> '{properties,title}'", (MERGED,)).fetchone()
+    assert titles == ("newest",)
+    kept = tables(connection)
+    later = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert (later.moves, later.stays) == ((), done.stays)
+    assert tables(connection) == kept
+
+
+def test_what_is_in_the_new_collection_already_is_not_overwritten(connection: Connection) -> None:
+    older = Written([document("a", title="older")], tag=None)
+    newer = Written([document("a", title="newer")], tag="first", minute=1)
+    ingest(connection, [older, newer])
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert done.moves == ()
+    assert reasons(done) == [(FIRST, Reason.ID_TAKEN, 1, ("a",))]
+    assert places(connection) == {MERGED: ["a"], FIRST: ["a"]}
+
+
+def test_an_item_that_was_ingested_under_both_ids_is_kept_once(connection: Connection) -> None:
+    ingest(connection, jobs())
+    before = items(connection)
+    ingest(connection, again(connection, slice(2, 3)), settings=WITHOUT)
+    assert places(connection)[MERGED] == ["d", "e", "f"]
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert Move(SECOND, MERGED, 2, already=2) in done.moves
+    assert done.stays == ()
+    after = items(connection)
+    for one in (*before.values(), *after.values()):
+        one["properties"].pop("maap:run_id")
+    assert after == before
+
+
+def test_ids_that_were_told_apart_stay_apart(connection: Connection) -> None:
+    same = [
+        Written([document(name)], algorithm=name, tag="x", minute=number) for number, name in enumerate(("m n", "m-n"))
+    ]
+    ingest(connection, same)
+    apart = list(places(connection))
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    now = places(connection)
+    assert len(now) == 2
+    assert list(now.values()) == [["m n"], ["m-n"]]
+    owners = dict(connection.execute("SELECT id, algorithm FROM ledger.default_collection").fetchall())
+    assert {owners[id] for id in now} == {"m n", "m-n"}
+    assert all(ids == [owners[id]] for id, ids in now.items())
+    migrate(connection, WITH_TAG, AUTHOR)
+    assert list(places(connection)) == apart
+
+
+def test_items_that_nobody_is_known_to_have_written_stay(connection: Connection) -> None:
+    ingest(connection, jobs())
+    load(connection, FIRST, [{**document("stranger"), "collection": FIRST}])
+    connection.commit()
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert reasons(done) == [(FIRST, Reason.NOT_WRITTEN_HERE, 1, ("stranger",))]
+    assert places(connection)[FIRST] == ["stranger"]
+    assert FIRST not in done.emptied
+
+
+def test_items_that_a_grant_let_in_stay(connection: Connection) -> None:
+    ingest(connection, jobs())
+    registry = granting(FIRST, "jsmith", "henrydevseed")
+    guests = [
+        Written([document("x")], username="jsmith", requests={"x": FIRST}, minute=20),
+        Written([document("y")], algorithm="other", requests={"y": FIRST}, minute=21),
+    ]
+    ingest(connection, guests, registry)
+    assert places(connection)[FIRST] == ["a", "b", "c", "x", "y"]
+    done = migrate(connection, WITHOUT_TAG, AUTHOR, registry)
+    assert reasons(done) == [(FIRST, Reason.OTHER_NAMES, 2, ("x", "y"))]
+    assert places(connection)[FIRST] == ["x", "y"]
+    (note,) = done.notes
+    assert FIRST in note
+    assert MERGED in note
+
+
+def granting(collection: str, *users: str) -> Registry:
+    content = json.dumps({"version": 1, "grants": [{"collection": collection, "users": list(users)}]})
+    return load_registry(content.encode(), "registry.json")
