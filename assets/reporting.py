@@ -6,6 +6,7 @@ twice and slow the UI above some dozens of rows, so they are cut; a link leads t
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 50
 #: Collections of a batch that have a number, and so a plot, of their own.
 MOST_COLLECTIONS = 20
+#: Columns that hold sentences, and the width in characters that these keep.
+_SENTENCES = frozenset({"message", "rule"})
+_WIDTH = 60
 #: Characters of a cell; a message may quote what a job wrote.
 _MOST_CHARACTERS = 300
 
@@ -38,16 +42,21 @@ def table(columns: Sequence[str], rows: Iterable[Mapping[str, str | int]]) -> dg
     output prefixes, comes last.
     """
     records = [
-        dg.TableRecord({name: _clipped(row[name]) for name in columns})
+        dg.TableRecord({name: _shown(name, row[name]) for name in columns})
         for row, _ in zip(rows, range(MOST_ROWS), strict=False)
     ]
     return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
 
 
-def _clipped(value: str | int) -> str | int:
-    if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
-        return value[: _MOST_CHARACTERS - 1] + "…"
-    return value
+def _shown(column: str, value: str | int) -> str | int:
+    if not isinstance(value, str):
+        return value
+    text = value[: _MOST_CHARACTERS - 1] + "…" if len(value) > _MOST_CHARACTERS else value
+    if column not in _SENTENCES:
+        return text
+    # Beside a long id the UI squeezes a sentence to a word a line; with these spaces it breaks once in a while.
+    lines = textwrap.wrap(text, _WIDTH, expand_tabs=False, break_long_words=False, break_on_hyphens=False)
+    return " ".join(line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines)
 
 
 def status_link(settings: Settings, run_id: str) -> Metadata:
