@@ -11,6 +11,7 @@ import click
 
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.cli.terminal import printable
 from maap_stac_orchestration.governance.decision import DecisionCode, Outcome
 
 if TYPE_CHECKING:
@@ -100,13 +101,12 @@ def _show(page: DecisionPage, limit: int) -> None:
         decision = one.decision
         names = " · ".join(part for part in (one.username, f"{one.algorithm} {one.version}", one.tag) if part)
         goes = f"{decision.requested or '(nothing requested)'} → {decision.collection or 'nowhere'}"
-        console.print(f"{one.at:%Y-%m-%d %H:%M:%S}  [{STYLES[decision.outcome]}]{decision.code}[/]  {escape(names)}")
-        for line in (
-            goes,
-            f"{decision.rule}, registry {decision.registry_version}",
-            one.job_prefix,
-        ):
-            console.print(f"    {line}", markup=False, style="dim" if line == one.job_prefix else None)
+        console.print(
+            f"{one.at:%Y-%m-%d %H:%M:%S}  [{STYLES[decision.outcome]}]{decision.code}[/]  {escape(printable(names))}"
+        )
+        for line in (goes, f"{decision.rule}, registry {decision.registry_version}"):
+            console.print(f"    {printable(line)}", markup=False)
+        console.print(f"    {printable(one.job_prefix)}", markup=False, style="dim")
     if page.next_token:
         console.print(f"\nThese are the newest {limit}; --limit shows more, the other options pick.")
     console.print("\nAll times are UTC. `maap-stac show PREFIX` tells everything about a job.")

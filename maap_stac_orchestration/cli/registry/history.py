@@ -11,6 +11,7 @@ import click
 
 from maap_stac_orchestration.cli.environment import home_option
 from maap_stac_orchestration.cli.registry.session import registry_session
+from maap_stac_orchestration.cli.terminal import printable
 
 
 @click.command(
@@ -55,9 +56,9 @@ def _show(history: Sequence[dict[str, Any]]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for one in history:
         title, *details = _change(one) if one["what"] == "change" else _load(one)
-        console.print(f"{one['at'][:19].replace('T', ' ')}  {title}", markup=False)
+        console.print(f"{one['at'][:19].replace('T', ' ')}  {printable(title)}", markup=False)
         for line in details:
-            console.print(f"    {line}", markup=False, style="dim")
+            console.print(f"    {printable(line)}", markup=False, style="dim")
     console.print("\nAll times are UTC.")
 
 

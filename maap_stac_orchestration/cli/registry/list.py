@@ -12,6 +12,7 @@ import click
 
 from maap_stac_orchestration.cli.environment import home_option
 from maap_stac_orchestration.cli.registry.session import registry_session
+from maap_stac_orchestration.cli.terminal import printable
 
 #: How a kind of entry is called, and shown.
 _KINDS = {"grants": "grant", "deny": "deny", "teams": "team", "reserved": "reserved"}
@@ -83,7 +84,8 @@ def _show(document: Mapping[str, Any]) -> None:
             kind = f"[{_STYLES[one['kind']]}]{_KINDS[one['kind']]:<8}[/]"
             console.print(f"{number:>5}  {kind}  {escape(f'{about:<{width}}  {_terms(one)}'.rstrip())}")
             if one["by"] is not None:
-                console.print(f"       {one['by']}, {one['at'][:10]}: {one['reason']}", markup=False, style="dim")
+                told = printable(f"{one['by']}, {one['at'][:10]}: {one['reason']}")
+                console.print(f"       {told}", markup=False, style="dim")
 
 
 def _terms(one: Mapping[str, Any]) -> str:

@@ -16,12 +16,15 @@ import click
 
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.cli.terminal import print_table, printable
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.changes import Author
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.registry_entries import StoredEntry
     from maap_stac_orchestration.settings import Settings
+
+__all__ = ["Session", "author", "change_options", "print_table", "registry_session", "show_change"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -98,4 +101,4 @@ def show_change(entry: StoredEntry, done: str, as_json: bool) -> None:
         click.echo(json.dumps(document, indent=2))
         return
     change = entry.removed or entry.change
-    click.echo(f"{done} (change {change.id}, by {change.by}: {change.reason})")
+    click.echo(printable(f"{done} (change {change.id}, by {change.by}: {change.reason})"))

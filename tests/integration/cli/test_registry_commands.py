@@ -317,6 +317,17 @@ def test_an_administrator_proves_what_was_allowed_and_when_it_ended(run: Run, co
     assert "No such decision" in run("decisions", "--username", "nobody").stdout
 
 
+def test_what_others_wrote_cannot_make_a_terminal_do_anything(run: Run, connection: Connection) -> None:
+    assert run("registry", "reserve", "nasa-*", "--reason", "see \x1b[2J[bold]", "--by", "a\nb").code == 0
+    ingest(connection, [Written([document("one")], username="ana", requests={"one": "\x1b[2Jx[red]"})])
+    connection.commit()
+    for command in (("decisions",), ("registry", "list"), ("registry", "history")):
+        shown = run(*command).stdout
+        assert "\x1b[2J" not in shown
+        assert r"\x1b[2J" in shown
+    assert "x[red]" in run("decisions").stdout
+
+
 @pytest.mark.parametrize("command", [("decisions",), *(("registry", name) for name in COMMANDS)], ids=" ".join)
 def test_every_command_has_an_example(run: Run, command: tuple[str, ...]) -> None:
     shown = run(*command, "--help").stdout
