@@ -132,7 +132,7 @@ def read_file(source: str) -> FileRead:
     """The registry file at a path or an `s3://` address; what is wrong with it stands in `reason`."""
     content = b""
     try:
-        content = _fetch(source)
+        content = fetch(source)
         return FileRead(source, content, _parsed(content, source))
     except (RegistryError, ObjectError, StoreUnavailable, OSError) as error:
         reason = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else str(error)
@@ -403,7 +403,14 @@ def _merged(file: _Part, stored: _Part) -> Registry:
     return file.registry.merged(stored.registry)
 
 
-def _fetch(source: str) -> bytes:
+def fetch(source: str) -> bytes:
+    """The bytes of the registry file at a path or an `s3://` address.
+
+    Raises:
+        OSError: the path cannot be read.
+        ObjectError: the object cannot be had, or is larger than `MAX_REGISTRY_BYTES`.
+        StoreUnavailable: the store does not answer.
+    """
     if not source.startswith("s3://"):
         return Path(source.removeprefix("file://")).read_bytes()
     from maap_stac_orchestration.store.s3 import S3Objects

@@ -18,7 +18,10 @@ COMMANDS: dict[str, str] = {
     "revoke": "revoke",
     "team": "team",
     "reserve": "reserve",
+    "import": "import_file",
+    "export": "export",
     "history": "history",
+    "test": "test",
     "migrate-ids": "migrate_ids",
 }
 
