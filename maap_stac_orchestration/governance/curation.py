@@ -66,6 +66,8 @@ def may_create(person: Person, collection_id: str, registry: Registry, existing:
         rule, told = taken_by(collection_id, existing)
         if collection_id in existing.exact:
             told = f"The collection {shown(collection_id)} exists already. Change it, or create one of another id."
+        else:
+            told += " Choose another id."
         return _rejected(registry, DecisionCode.NAME_CONFLICT, collection_id, rule, told)
     ruling = rule_on(collection_id, person.username, None, registry, existing)
     if ruling.code is not DecisionCode.GRANTED and not person.admin:

@@ -111,7 +111,7 @@ def grantable(draw: st.DrawFn, document: Document) -> Request:
     request = draw(requests())
     if document["grants"] and draw(st.sampled_from([True, True, True, False])):
         grant = draw(st.sampled_from(document["grants"]))
-        username = draw(st.sampled_from([*grant["users"], "ana"]).filter(lambda name: name[0] not in "@*"))
+        username = draw(st.sampled_from(["ana", *(name for name in grant["users"] if name[0] not in "@*")]))
         collection = grant["collection"].replace("{username}", username)
         if collection.endswith("*"):
             collection = collection[:-1] + draw(st.sampled_from(["x", "-x", "flood", "bob--x", "x__y"]))
@@ -125,21 +125,28 @@ settings_values = st.sampled_from(OnDenied)
 
 
 @st.composite
-def collections(draw: st.DrawFn, wanted: str | None) -> Collections:
-    """Existing and deleted ones; the id that is asked for is often among them, as it is or in another case."""
+def questions(draw: st.DrawFn) -> tuple[Document, Request, Collections]:
+    """Often about a collection that exists or was deleted, spelled so or otherwise."""
+    document = draw(documents())
+    request = draw(grantable(document))
     existing, deleted = draw(existing_ids), draw(existing_ids)
-    if wanted:
-        for some in (existing, deleted):
-            if draw(st.booleans()):
-                some.append(draw(st.sampled_from([wanted, wanted.upper()])))
-    return Collections(tuple(existing), tuple(deleted))
+    if request.collection:
+        for some, often in ((existing, [True, False]), (deleted, [True, False, False, False])):
+            if draw(st.sampled_from(often)):
+                some.append(draw(st.sampled_from([request.collection, request.collection.upper()])))
+    return document, request, Collections(tuple(existing), tuple(deleted))
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> tuple[Document, Request, Collections]:
+def questions_of_creators(draw: st.DrawFn) -> tuple[Document, Request, Collections]:
+    """Always about a collection, and mostly about one whose id is free."""
     document = draw(documents())
     request = draw(grantable(document))
-    return document, request, draw(collections(request.collection))
+    wanted = request.collection or draw(ids)
+    taken = draw(st.sampled_from([None, None, None, None, None, None, wanted, wanted.upper()]))
+    lists: list[tuple[str, ...]] = [("flood", "Map-X"), () if taken is None else (taken,)]
+    existing, deleted = draw(st.permutations(lists))
+    return document, replace(request, collection=wanted), Collections(existing, deleted)
 
 
 def loaded(document: Document) -> Registry:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from maap_stac_orchestration.governance.decide import RESERVED_NAMES, decide
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, OnDenied, Outcome, Request
+from maap_stac_orchestration.governance.patterns import MIN_PREFIX
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.problems import Code
 from tests.unit.governance.generated import (
@@ -174,10 +175,13 @@ def test_the_fallback_of_one_user_is_not_written_to_by_another(
             assert decision.collection not in (owner.default_collection, owner.default_collection.lower())
 
 
+@settings(max_examples=300)
 @given(question=questions())
 def test_no_prefix_gives_what_belongs_to_others(question: tuple[Document, Request, Collections]) -> None:
     document, request, collections = question
     prefixes = [grant for grant in document["grants"] if grant["collection"].endswith("*")]
+    if request.collection and len(request.collection) >= MIN_PREFIX:
+        prefixes.append({"collection": f"{request.collection}*", "users": ["*"], "create": True})
     if answer({**document, "grants": prefixes}, request, collections).outcome is not Outcome.ACCEPT:
         return
     assert request.collection is not None
