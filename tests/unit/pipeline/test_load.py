@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.ledger.records import ClaimedJob, State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
-from maap_stac_orchestration.pipeline.load import _groups, _Plan, _plan, _refused_reading, _state
+from maap_stac_orchestration.pipeline.load import _following, _groups, _Plan, _plan, _refuse, _refused_reading, _state
 from maap_stac_orchestration.problems import Code, Problem
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -121,3 +121,26 @@ def test_an_identity_is_denied_once_however_many_collections_are_asked_for() -> 
 def test_refused_items_are_counted_by_item_not_by_fault() -> None:
     assert _refused_reading([ERROR, ERROR, Problem(Code.DATETIME_INVALID, "x"), WARNING]) == 1
     assert _refused_reading([Problem(Code.ITEM_DUPLICATE, "x")] * 2) == 2
+
+
+def test_items_follow_collections_that_were_moved_and_no_others() -> None:
+    decided = plan("a", "b", "c").decided
+    followed = _following(decided, {"b": "new", "z": "other"})
+    assert {wanted: one.collection for wanted, one in followed.decisions.items()} == {"a": "a", "b": "new", "c": "c"}
+    assert followed.decisions["a"] == decided.decisions["a"]
+    assert followed.decisions["b"].message.endswith("b was moved meanwhile, so they go to new.")
+
+
+def test_a_job_for_collections_that_were_not_moved_is_as_it_was() -> None:
+    decided = plan("a").decided
+    assert _following(decided, {"b": "new"}) is decided
+
+
+def test_items_for_a_collection_that_there_cannot_be_are_refused_and_no_others() -> None:
+    one, other = plan("a", "b", "a"), plan("b", index=1)
+    gone = Problem(Code.COLLECTION_NOT_FOUND, "a", "It was deleted.")
+    _refuse([one, other], {"a": gone})
+    assert [candidate.collection for candidate in one.candidates] == ["b"]
+    assert [item.requested_collection for item in one.denied] == ["a", "a"]
+    assert one.denials == [gone]
+    assert (len(other.candidates), other.denied, other.denials) == (1, [], [])
