@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
 
     app.include_router(jobs_router(configured))
     app.include_router(health_router(configured, store))
-    stac.add_stac_api(app, stac_settings)
+    stac.add_stac_api(app, stac_settings, configured)
     add_problem_documents(app)
     # The last one added sees a request first.
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli

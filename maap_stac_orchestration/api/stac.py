@@ -1,11 +1,12 @@
-"""The STAC API of stac-fastapi-pgstac, put together for reading: no transactions.
+"""The STAC API of stac-fastapi-pgstac, put together: for reading, and with transactions of collections alone.
 
-Here belongs which extensions the STAC API has and what it calls itself. Not here: our own routes (`jobs`, `health`).
+Here belongs which extensions the STAC API has and what it calls itself. Not here: our own routes (`jobs`, `health`),
+and how collections are changed (`collection_transactions`).
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI
 from stac_fastapi.api.app import StacApi
@@ -22,6 +23,11 @@ from stac_fastapi.types.search import APIRequest
 
 import maap_stac_orchestration
 from maap_stac_orchestration.api.client import FaithfulClient
+from maap_stac_orchestration.api.collection_transactions import CollectionTransactions
+from maap_stac_orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from maap_stac_orchestration.api.authentication import Authentication
 
 TITLE = "MAAP STAC"
 DESCRIPTION = "Outputs of jobs of NASA's Multi-Mission Algorithm and Analysis Platform, from catalog.json to search."
@@ -52,9 +58,18 @@ def stac_settings(root_path: str = "") -> StacSettings:
     )
 
 
-def add_stac_api(app: FastAPI, settings: StacSettings) -> None:
+def add_stac_api(
+    app: FastAPI, settings: StacSettings, configured: Settings, authentication: Authentication | None = None
+) -> None:
     """Adds the STAC API at `/`: core, features, item search and collection search with free text, filter, sort,
-    fields, query and paging."""
+    fields, query and paging, and transactions of collections.
+
+    Args:
+        app: the application.
+        settings: what the STAC API calls itself.
+        configured: our own settings.
+        authentication: who may change collections is asked here.
+    """
     extensions = Extensions(settings=settings)
     sort = extensions.search_map["sort"]
     sort.conformance_classes = [*sort.conformance_classes, _SORT_1_0]
@@ -67,12 +82,16 @@ def add_stac_api(app: FastAPI, settings: StacSettings) -> None:
         extensions=extensions.item_collection,
         request_type="GET",
     )
+    # Title and description come from the settings, the id does not.
+    client = FaithfulClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id)
+    extensions_of_api = [*extensions.search, *extensions.item_collection, collection_search]
+    if authentication is not None:
+        extensions_of_api.append(CollectionTransactions(configured, settings, authentication, client))
     ReadingStacApi(
         app=app,
         settings=settings,
-        extensions=[*extensions.search, *extensions.item_collection, collection_search],
-        # Title and description come from the settings, the id does not.
-        client=FaithfulClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id),
+        extensions=extensions_of_api,
+        client=client,
         items_get_request_model=cast("type[APIRequest]", items_model),
         search_get_request_model=create_get_request_model(extensions.search),
         search_post_request_model=post_model,
