@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from maap_stac_orchestration.ledger import claims, discovery
+from maap_stac_orchestration.ledger import claims, collections, default_ids, discovery
 from maap_stac_orchestration.stack.postgres import PostgresServer
 
 from .build import BUCKET, DAY, LEASE, MAX_ATTEMPTS, WAIT, WRITTEN, Connection, nodes, plan
@@ -39,6 +39,16 @@ _FILL_CATALOGS = """
 INSERT INTO ledger.catalog (bucket, key, etag, job_id, last_modified, source)
 SELECT bucket, prefix || 'catalog.json', 'a', id, job_time, 'event' FROM ledger.job
 """
+# A collection for each group of jobs, some of them deleted.
+_FILL_COLLECTIONS = """
+INSERT INTO ledger.collection (id, owner, deleted_at, deleted_by)
+SELECT 'User__' || number, 'user', CASE WHEN number % 10 = 0 THEN now() END, CASE WHEN number % 10 = 0 THEN 'x' END
+FROM generate_series(1, 20000) AS number
+"""
+_FILL_DEFAULT_IDS = """
+INSERT INTO ledger.default_collection (id, username, algorithm, version)
+SELECT 'User__' || number, 'user', number, 'v1' FROM generate_series(1, 20000) AS number
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +60,11 @@ def full_database(postgres_server: PostgresServer, migrated: str) -> Iterator[st
             with psycopg.connect(postgres_server.url("full_ledger"), autocommit=True) as connection:
                 connection.execute(_FILL, {"bucket": BUCKET, "due": _DUE, "jobs": _JOBS, "day": DAY})
                 connection.execute(_FILL_CATALOGS)
-                connection.execute("VACUUM ANALYZE ledger.job, ledger.catalog")
+                connection.execute(_FILL_COLLECTIONS)
+                connection.execute(_FILL_DEFAULT_IDS)
+                connection.execute(
+                    "VACUUM ANALYZE ledger.job, ledger.catalog, ledger.collection, ledger.default_collection"
+                )
             yield postgres_server.url("full_ledger")
         finally:
             server.execute("DROP DATABASE full_ledger WITH (FORCE)")
@@ -124,3 +138,17 @@ def test_recording_what_is_known_reads_just_that(connection: Connection) -> None
     }
     _, rows = read(plan(connection, discovery._NEWS, parameters), "catalog")
     assert rows <= len(keys)
+
+
+def test_looking_for_deleted_collections_reads_those_that_were_asked_about(connection: Connection) -> None:
+    ids = [f"user__{number}" for number in range(1, 101)]
+    indexes, rows = read(plan(connection, collections._DELETED, {"ids": ids}), "collection")
+    assert indexes == {"collection_but_for_case"}
+    assert rows <= len(ids)
+
+
+def test_looking_for_default_ids_reads_those_that_were_asked_about(connection: Connection) -> None:
+    ids = [f"user__{number}" for number in range(1, 101)]
+    indexes, rows = read(plan(connection, default_ids._OWNERS, {"candidates": ids}), "default_collection")
+    assert indexes == {"default_collection_but_for_case"}
+    assert rows <= len(ids)
