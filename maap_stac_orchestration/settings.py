@@ -8,9 +8,16 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from maap_stac_orchestration.governance.decision import OnDenied
@@ -43,12 +50,31 @@ def _words(value: Any) -> Any:
     return value
 
 
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError("write an address that begins with https:// or http://, or leave it unset")
+    return value
+
+
+def _words_of_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it is empty; leave it unset, or write what it should be")
+    return value
+
+
 def _template(value: str) -> str:
     check_template(value)
     return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
+Address = Annotated[str, AfterValidator(_address)]
+Text = Annotated[str, AfterValidator(_words_of_text)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -98,6 +124,28 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, description="Where people reach the API and the status pages.")
     dagster_url: str | None = Field(default=None, description="Where people reach the Dagster UI.")
 
+    open_reading: bool = Field(
+        default=True, description="Whether the API may be read without a token; writing always needs one."
+    )
+    oidc_issuer: Address | None = Field(
+        default=None,
+        description="Issuer of the tokens that people sign in with (OpenID Connect), exactly as it stands in them.",
+    )
+    oidc_audience: Text | None = Field(default=None, description="The audience that such a token must be meant for.")
+    oidc_jwks_url: Address | None = Field(
+        default=None, description="Where the issuer's keys are; without it the issuer's own configuration tells."
+    )
+    oidc_username_claim: Text = Field(
+        default="preferred_username", description="The claim that holds the username, as in S3 prefixes."
+    )
+    oidc_roles_claim: Text = Field(
+        default="roles", description="The claim that lists roles; dots lead into objects, as in realm_access.roles."
+    )
+    oidc_leeway: Duration = Field(
+        default=timedelta(seconds=30), description="How far the issuer's clock and this one may be apart."
+    )
+    admin_role: Text = Field(default="maap-stac-admin", description="The role of administrators, in the roles claim.")
+
     max_attempts: int = Field(default=5, ge=1, description="Tries before a job that keeps breaking runs is failed.")
     max_batch_items: int = Field(default=10_000, ge=1, description="Items that one run takes on, by estimate.")
     max_batch_jobs: int = Field(default=1_000, ge=1, description="Jobs that one run takes on.")
@@ -107,6 +155,21 @@ class Settings(BaseSettings):
     max_job_bytes: int = Field(default=2**30, ge=1, description="Bytes of all STAC documents of a job.")
     max_job_seconds: float = Field(default=300.0, gt=0, description="Seconds that reading one job may take.")
     max_concurrency: int = Field(default=64, ge=1, description="Objects that one run reads at the same time.")
+
+    @model_validator(mode="after")
+    def _issuer_and_audience_together(self) -> Self:
+        if self.oidc_issuer and not self.oidc_audience:
+            # Without an audience a token that was meant for any other service of the issuer would be taken here.
+            raise ValueError(
+                "MAAP_STAC_OIDC_ISSUER is set and MAAP_STAC_OIDC_AUDIENCE is not: set the audience that tokens for "
+                "this service carry (aud)."
+            )
+        for name, value in (("AUDIENCE", self.oidc_audience), ("JWKS_URL", self.oidc_jwks_url)):
+            if value and not self.oidc_issuer:
+                raise ValueError(
+                    f"MAAP_STAC_OIDC_{name} is set and MAAP_STAC_OIDC_ISSUER is not: set the issuer too, or neither."
+                )
+        return self
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -123,8 +186,10 @@ class Settings(BaseSettings):
 
 
 def _sentence(error: Any) -> str:
-    name = "MAAP_STAC_" + "_".join(str(part) for part in error["loc"][:1]).upper()
     reason = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # about several settings, which the reason names
+        return str(reason)
+    name = "MAAP_STAC_" + "_".join(str(part) for part in error["loc"][:1]).upper()
     return f"{name} is {error['input']!r}, which cannot be used: {reason}."
 
 

@@ -16,12 +16,13 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from psycopg_pool import PoolTimeout, TooManyRequests
 from pydantic import BaseModel, Field
 from stac_fastapi.api.errors import DEFAULT_STATUS_CODES
 from starlette.exceptions import HTTPException
 
+from maap_stac_orchestration.api.request_id import REQUEST_ID
 from maap_stac_orchestration.ledger.connection import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,30 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 class ApiError(Exception):
     """Ends a request with a problem document."""
 
-    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[InvalidParameter] = ()) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        errors: Sequence[InvalidParameter] = (),
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """As a problem document.
+
+        Args:
+            status: of the response.
+            detail: what is wrong, in a sentence.
+            errors: each parameter that is wrong.
+            code: a short name of the error, where the status alone does not tell.
+            headers: of the response.
+        """
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)
+        self.code = code
+        self.headers = dict(headers or {})
 
 
 def add_problem_documents(app: FastAPI) -> None:
@@ -99,6 +119,19 @@ def add_problem_documents(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def error_response(request: Request, error: Exception) -> Response | None:
+    """What a route that fails with this error answers; None where that is nobody's to answer.
+
+    For middlewares: they stand before the place where the application turns errors into responses.
+    """
+    handlers = request.app.exception_handlers
+    for kind in type(error).__mro__:
+        if kind in handlers and kind is not Exception:
+            response: Response = await handlers[kind](request, error)
+            return response
+    return None
+
+
 def problem_response(
     request: Request,
     status: HTTPStatus,
@@ -125,7 +158,9 @@ def problem_response(
 
 async def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return problem_response(request, error.status, error.detail, errors=error.errors)
+    return problem_response(
+        request, error.status, error.detail, code=error.code, errors=error.errors, headers=error.headers
+    )
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -194,7 +229,13 @@ async def _too_slow(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    # What went wrong stands in the log, which starlette writes; it is nothing for a stranger to read.
+    # What went wrong stands in the log, which starlette writes; it is nothing for a stranger to read. This response is
+    # made outside of the middleware that names the request in all others.
+    request_id = getattr(request.state, "request_id", None)
     return problem_response(
-        request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; it was logged.", code="InternalError"
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something went wrong here; it was logged.",
+        code="InternalError",
+        headers={REQUEST_ID: request_id} if request_id else None,
     )
