@@ -78,7 +78,9 @@ def current_registry(settings: Settings, conn: Connection | None = None) -> Regi
     return found.registry
 
 
-def registry_in_force(settings: Settings, conn: Connection | None = None) -> RegistryInForce:
+def registry_in_force(
+    settings: Settings, conn: Connection | None = None, *, write_down: bool = True
+) -> RegistryInForce:
     """Loads the registry that the settings name and the entries of the database; where there is neither, the empty
     registry, which lets nobody choose.
 
@@ -90,6 +92,7 @@ def registry_in_force(settings: Settings, conn: Connection | None = None) -> Reg
     Args:
         settings: `registry` is a path or an `s3://` address.
         conn: the ledger's connection; what is written there is committed. Without one, the file alone.
+        write_down: False for those who only look: nothing is written, committed or told.
 
     Raises:
         RegistryUnavailable: it cannot be loaded, and there is no ledger, or no good one in it.
@@ -97,14 +100,12 @@ def registry_in_force(settings: Settings, conn: Connection | None = None) -> Reg
     file = read_file(settings.registry) if settings.registry else None
     if conn is None:
         return _of_file_alone(file)
-    stored, moment = database_part(conn)
-    parts = [Load(stored.version, DATABASE, as_of=moment)] if moment else []
-    if file is None:
-        registry = _checked(stored)
-        in_force = parts[0] if parts else None
-        _write_down(conn, parts, in_force, (DATABASE,), registry)
-        return RegistryInForce(registry)
-    return _with_file(conn, file, stored, parts)
+    choice = _choose(conn, file, *database_part(conn))
+    if write_down:
+        _write_down(conn, choice)
+    if choice.registry is None:
+        raise RegistryUnavailable(choice.warning)
+    return RegistryInForce(choice.registry, choice.warning)
 
 
 def registry_of_version(conn: Connection, version: str) -> Registry | None:
@@ -275,9 +276,27 @@ def _of_file_alone(file: FileRead | None) -> RegistryInForce:
     return RegistryInForce(file.registry)
 
 
-def _with_file(conn: Connection, file: FileRead, stored: Registry, parts: Sequence[Load]) -> RegistryInForce:
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What decides, and how that is written down."""
+
+    #: None where nothing can.
+    registry: Registry | None
+    #: How `registry` is written down; None where there is nothing to tell.
+    load: Load | None
+    #: What was looked at on the way.
+    tried: Sequence[Load]
+    #: Where `registry` may come from under these settings.
+    sources: Sequence[str]
+    #: What is wrong, and what is in force instead; where nothing is, what to do.
+    warning: str | None = None
+
+
+def _choose(conn: Connection, file: FileRead | None, stored: Registry, change: int) -> _Choice:
+    parts = [Load(stored.version, DATABASE, as_of=change)] if change else []
+    if file is None:
+        return _Choice(_checked(stored), parts[0] if parts else None, parts, (DATABASE,))
     sources = (file.source, f"{file.source} and {DATABASE}")
-    version = file.registry.version if file.registry else sha256(file.content).hexdigest()[:12]
     reason = file.reason
     if file.registry is not None:
         try:
@@ -285,43 +304,41 @@ def _with_file(conn: Connection, file: FileRead, stored: Registry, parts: Sequen
         except RegistryError as error:
             reason = str(error)
         else:
-            tried = [Load(version, file.source, _text(file.content)), *parts]
-            _write_down(conn, tried, _load_of(registry, file.registry, stored, tried[0]), sources, registry)
-            return RegistryInForce(registry)
+            loaded = Load(file.registry.version, file.source, _text(file.content))
+            load = _load_of(registry, file.registry, stored, loaded)
+            return _Choice(registry, load, [loaded, *parts], sources)
 
     refused = _refused(file.source, reason)
-    refusal = Load(version, file.source, _text(file.content), error=reason)
+    version = sha256(file.content).hexdigest()[:12]
+    tried = [Load(version, file.source, _text(file.content), error=reason), *parts]
     last = registries.last_good(conn, file.source)
     if last is None:
-        _write_down(conn, [refusal, *parts], None, sources, None)
-        raise RegistryUnavailable(
-            f"{refused}\nCorrect the file; none from there was ever in force, and without one nothing is decided."
-        )
+        sentence = "Correct the file; none from there was ever in force, and without one nothing is decided."
+        return _Choice(None, None, tried, sources, f"{refused}\n{sentence}")
     try:
         good = _parsed(last.content.encode(), file.source)
         registry = together(good, stored)
-        in_force = _load_of(registry, good, stored, Load(last.version, last.source, last.content))
-        instead = f"The registry {last.version} of {last.loaded_at:%Y-%m-%d %H:%M} UTC stays in force until then."
     except RegistryError as error:
-        registry, in_force = _last_whole(conn, sources, refused, error)
-        instead = (
-            f"Neither can the last good one be used with the entries of the database. {error}\nThe registry "
-            f"{registry.version} stays in force as a whole, without the changes that were made in the database since."
-        )
-    _write_down(conn, [refusal, *parts], in_force, sources, registry)
-    return RegistryInForce(registry, f"{refused}\n{instead}")
+        return _last_whole(conn, tried, sources, f"{refused}\nNeither can the last good one be used. {error}")
+    load = _load_of(registry, good, stored, Load(last.version, last.source, last.content))
+    sentence = f"The registry {last.version} of {last.loaded_at:%Y-%m-%d %H:%M} UTC stays in force until then."
+    return _Choice(registry, load, tried, sources, f"{refused}\n{sentence}")
 
 
-def _last_whole(conn: Connection, sources: Sequence[str], refused: str, error: RegistryError) -> tuple[Registry, Load]:
+def _last_whole(conn: Connection, tried: Sequence[Load], sources: Sequence[str], wrong: str) -> _Choice:
     """What was in force last of this file and the database, for when not even the last good file goes with it."""
     version = registries.last_in_force(conn, sources)
     load = None if version is None else registries.of_version(conn, version)
-    if load is None:
-        raise RegistryUnavailable(f"{refused}\nNeither can the last good one be used. {error}")
     try:
-        return _rebuilt(conn, load), load
-    except RegistryError as reason:
-        raise RegistryUnavailable(f"{refused}\nNeither can the one that was in force last be used. {reason}") from None
+        registry = None if load is None else _rebuilt(conn, load)
+    except RegistryError as error:
+        return _Choice(None, None, tried, sources, f"{wrong}\nNor can the one that was in force last. {error}")
+    if registry is None:
+        return _Choice(None, None, tried, sources, f"{wrong}\nNone was ever in force, so nothing is decided.")
+    sentence = (
+        f"The registry {registry.version} stays in force as a whole, without what was changed in the database since."
+    )
+    return _Choice(registry, load, tried, sources, f"{wrong}\n{sentence}")
 
 
 def _load_of(registry: Registry, file: Registry, stored: Registry, of_file: Load) -> Load:
@@ -331,12 +348,11 @@ def _load_of(registry: Registry, file: Registry, stored: Registry, of_file: Load
     return Load(registry.version, f"{file.source} and {DATABASE}", parts=(file.version, stored.version))
 
 
-def _write_down(
-    conn: Connection, tried: Sequence[Load], in_force: Load | None, sources: Sequence[str], registry: Registry | None
-) -> None:
+def _write_down(conn: Connection, choice: _Choice) -> None:
     """Records what was tried and what decides, commits, and tells about what is new."""
-    news = registries.record(conn, tried, in_force, sources)
+    news = registries.record(conn, choice.tried, choice.load, choice.sources)
     conn.commit()
+    registry = choice.registry
     if news.in_force and registry is not None:
         log_events.emit(
             Event.REGISTRY_LOADED,
@@ -344,15 +360,14 @@ def _write_down(
             source=registry.source,
             entries=len(registry.entries) + len(registry.reserved),
         )
-    if news.refused:
-        for load in tried:
-            if load.error is not None:
-                log_events.emit(
-                    Event.REGISTRY_REFUSED,
-                    source=load.source,
-                    reason=load.error,
-                    registry_version=None if registry is None else registry.version,
-                )
+    for load in choice.tried if news.refused else ():
+        if load.error is not None:
+            log_events.emit(
+                Event.REGISTRY_REFUSED,
+                source=load.source,
+                reason=load.error,
+                registry_version=None if registry is None else registry.version,
+            )
 
 
 def _rebuilt(conn: Connection, load: Load) -> Registry:

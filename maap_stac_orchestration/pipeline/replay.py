@@ -88,7 +88,7 @@ def replay(conn: Connection, settings: Settings, candidate: Registry, days: floa
     Raises:
         RegistryUnavailable: no registry is in force.
     """
-    now = registry_in_force(settings, conn).registry
+    now = registry_in_force(settings, conn, write_down=False).registry
     counts = dict.fromkeys(Effect, 0)
     asked = decisions = 0
     # The latest ones, with a number that keeps equal times apart.

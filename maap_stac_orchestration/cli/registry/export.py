@@ -32,7 +32,7 @@ def command(version: str | None, form: str, as_json: bool, home: Path | None) ->
         from maap_stac_orchestration.pipeline.registry import registry_in_force, registry_of_version
 
         if version is None:
-            in_force = registry_in_force(session.settings, session.connection)
+            in_force = registry_in_force(session.settings, session.connection, write_down=False)
             if in_force.warning:
                 click.echo(f"maap-stac: {in_force.warning}", err=True)
             registry = in_force.registry

@@ -14,7 +14,8 @@ import click
 from maap_stac_orchestration.cli.environment import home_option
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.registry.import_file import content_of
-from maap_stac_orchestration.cli.registry.session import print_table, registry_session
+from maap_stac_orchestration.cli.registry.session import registry_session
+from maap_stac_orchestration.cli.terminal import print_table, printable
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.governance.decision import Decision
@@ -122,9 +123,9 @@ def _show(found: Replayed, days: int) -> None:
     for one in found.changes[:_ROWS]:
         names = one.asked.names
         table.add_row(
-            escape(_shown(names.username)),
-            escape(_shown(f"{names.algorithm_name}@{names.algorithm_version}")),
-            escape(_shown(one.asked.requested)),
+            escape(printable(names.username)),
+            escape(printable(f"{names.algorithm_name}@{names.algorithm_version}")),
+            escape(printable(one.asked.requested)),
             _EFFECTS[one.effect],
             str(one.asked.times),
             *(escape(f"{decision.code}: {decision.rule}") for decision in (one.now, one.then)),
@@ -134,8 +135,3 @@ def _show(found: Replayed, days: int) -> None:
         click.echo(f"and {found.changed - _ROWS} more; --json shows more of them.")
     gained, lost, other = (found.counts[effect] for effect in (Effect.GAINED, Effect.LOST, Effect.OTHER))
     click.echo(f"\n{seen}: {gained} would gain access, {lost} would lose it, {other} would be denied otherwise.")
-
-
-def _shown(text: str) -> str:
-    """What a job wrote, such that a terminal does nothing but show it."""
-    return text if text.isprintable() else ascii(text)

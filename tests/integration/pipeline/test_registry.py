@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.governance.decide import ExistingCollections, decide
@@ -19,6 +26,7 @@ from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import changes, registry_entries
 from maap_stac_orchestration.ledger.changes import Action, Author, Via
 from maap_stac_orchestration.pipeline import administer
+from maap_stac_orchestration.pipeline.administer import Refused
 from maap_stac_orchestration.pipeline.registry import (
     RegistryUnavailable,
     current_registry,
@@ -367,3 +375,92 @@ def test_a_refusal_is_told_once_with_what_is_in_force_instead(
         registry_in_force(at(file), connection)
     # It was in force all the time.
     assert found == []
+
+
+def test_who_only_looks_writes_nothing_and_tells_nothing(
+    connection: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "registry.yaml"
+    with events(caplog) as found:
+        for content in (GOOD, "grants: 7"):
+            file.write_text(content)
+            with contextlib.suppress(RegistryUnavailable):
+                registry_in_force(at(file), connection, write_down=False)
+    assert found == []
+    assert connection.execute("SELECT count(*) FROM ledger.registry_version").fetchone() == (0,)
+
+
+def test_runs_that_meet_a_new_file_at_the_same_time_write_it_down_once(
+    connection: Connection, database: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "registry.yaml"
+    granting(connection, SETTINGS, "maap-floods")
+    barrier = threading.Barrier(2)
+
+    def load(_: int) -> None:
+        with psycopg.connect(database) as own:
+            barrier.wait(timeout=30)
+            registry_in_force(at(file), own)
+
+    for number in range(3):
+        file.write_text(GOOD + f"# {number}\n")
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(load, range(2)))
+    # Each file, the entries of the database once, each of both together.
+    assert connection.execute("SELECT count(*) FROM ledger.registry_version").fetchone() == (7,)
+
+
+USERS = ("hrodmn", "jjfrench", "eve")
+IDS = ("shared", "maap-floods", "maap-fires", "esa-sea")
+PATTERNS = (*IDS, "maap-*", "esa-*", "maap-fi*")
+FILES = (
+    "version: 1\n",
+    "version: 1\nteams: {sea: [eve]}\ngrants: [{collection: 'esa-*', users: ['@sea'], create: true}]\n",
+    "{shared: [hrodmn, eve]}",
+    "no registry",
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(("grants", "deny")), st.sampled_from(PATTERNS), st.sampled_from((*USERS, "@boreal"))),
+        st.tuples(st.just("team"), st.sets(st.sampled_from(USERS)), st.none()),
+        st.tuples(st.just("reserve"), st.sampled_from(PATTERNS), st.none()),
+        st.tuples(st.just("revoke"), st.integers(0, 10), st.none()),
+        st.tuples(st.just("file"), st.sampled_from(FILES), st.none()),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+def test_whatever_was_changed_since_old_versions_decide_as_they_did(
+    connection: Connection, tmp_path: Path, steps: list[tuple[str, Any, Any]]
+) -> None:
+    # A file of its own for each example; the entries of examples before stay.
+    file = tmp_path / f"{uuid4()}.yaml"
+    file.write_text(FILES[0])
+    registry_in_force(at(file), connection)
+    asked = [(collection, user) for collection in IDS for user in USERS]
+    then: dict[str, list[tuple[str, str, str | None]]] = {}
+    for what, one, other in steps:
+        with contextlib.suppress(Refused):
+            if what in ("grants", "deny"):
+                document = {"collection": one, "users": [other], "create": True}
+                administer.grant(connection, at(file), what, document, ANA)  # type: ignore[arg-type]
+            elif what == "team":
+                administer.set_team(connection, at(file), "boreal", sorted(one), ANA)
+            elif what == "reserve":
+                administer.reserve(connection, at(file), one, ANA)
+            elif what == "file":
+                file.write_text(one)
+            elif there := registry_entries.in_force(connection):
+                administer.revoke(connection, at(file), there[one % len(there)].id, ANA)
+        registry = registry_in_force(at(file), connection).registry
+        decisions = [decided(registry, *one) for one in asked]
+        then[registry.version] = [(one.code, one.outcome, one.collection) for one in decisions]
+    for version, decisions_then in then.items():
+        again = registry_of_version(connection, version)
+        assert again is not None
+        decisions = [decided(again, *one) for one in asked]
+        assert [(one.code, one.outcome, one.collection) for one in decisions] == decisions_then
