@@ -34,8 +34,8 @@ from maap_stac_orchestration.governance.decide import owned_by_other, problem_of
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.ledger import collections as known_collections
+from maap_stac_orchestration.ledger import id_moves, outcomes
 from maap_stac_orchestration.ledger import items as known_items
-from maap_stac_orchestration.ledger import outcomes
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable, storable_or_none
@@ -251,8 +251,11 @@ def _standing(waiting: Mapping[int, DecidedJob], run_id: str, conn: Connection) 
     moved = known_collections.moved(conn, targets)
     plans = [_plan(index, _following(job, moved), run_id) for index, job in waiting.items()]
     deleted = known_collections.tombstones(conn, _by_collection(plans))
+    # A default collection that was taken apart is made again for jobs that still come to it.
+    apart = id_moves.moved(conn, deleted)
     conn.commit()
-    _refuse(plans, {id: Problem(Code.COLLECTION_NOT_FOUND, id, stone.sentence) for id, stone in deleted.items()})
+    gone = {id: stone for id, stone in deleted.items() if id not in apart}
+    _refuse(plans, {id: Problem(Code.COLLECTION_NOT_FOUND, id, stone.sentence) for id, stone in gone.items()})
     return plans
 
 

@@ -10,8 +10,10 @@ import psycopg
 import pytest
 
 from maap_stac_orchestration.governance.registry import Registry, load_registry
+from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.changes import Author, Via
 from maap_stac_orchestration.ledger.connection import Connection
+from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.pgstac.items import load
 from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.migrate_ids import Migration, Move, Reason, migrate, plan_migration
@@ -321,3 +323,73 @@ def test_items_that_a_grant_let_in_stay(connection: Connection) -> None:
 def granting(collection: str, *users: str) -> Registry:
     content = json.dumps({"version": 1, "grants": [{"collection": collection, "users": list(users)}]})
     return load_registry(content.encode(), "registry.json")
+
+
+LATE = Written([document("late")], tag="first", minute=30)
+LATE_OF_NEW_TAG = Written([document("later")], tag="third", minute=31)
+
+
+def test_jobs_of_the_old_template_that_come_late_go_to_the_collection_that_has_the_others(
+    connection: Connection,
+) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    outcomes = ingest(connection, [LATE, LATE_OF_NEW_TAG])
+    third = "henrydevseed__mosaic__v1__third"
+    assert {one.state for one in outcomes.values()} == {State.LOADED}
+    assert places(connection)[MERGED] == ["a", "b", "c", "d", "e", "f", "late"]
+    assert places(connection)[third] == ["later"]
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert (moves(done), done.stays, done.emptied) == ({(third, MERGED): 1}, (), (third,))
+
+
+def test_jobs_of_the_old_template_that_come_after_a_collection_was_taken_apart_make_it_again(
+    connection: Connection,
+) -> None:
+    ingest(connection, [job for job in jobs() if job.tag], settings=WITHOUT)
+    migrate(connection, WITH_TAG, AUTHOR)
+    assert MERGED not in places(connection)
+    outcomes = ingest(connection, [LATE, LATE_OF_NEW_TAG], settings=WITHOUT)
+    assert {one.state for one in outcomes.values()} == {State.LOADED}
+    assert places(connection)[MERGED] == ["late", "later"]
+    done = migrate(connection, WITH_TAG, AUTHOR)
+    third = "henrydevseed__mosaic__v1__third"
+    assert (moves(done), done.stays) == ({(MERGED, FIRST): 1, (MERGED, third): 1}, ())
+    assert places(connection)[FIRST] == ["a", "b", "c", "late"]
+    assert MERGED not in places(connection)
+
+
+def test_a_collection_of_one_tag_is_not_where_jobs_of_other_tags_go(connection: Connection) -> None:
+    ingest(connection, [jobs()[0]], settings=WITHOUT)
+    migrate(connection, WITH_TAG, AUTHOR)
+    ingest(connection, [LATE_OF_NEW_TAG], settings=WITHOUT)
+    assert places(connection) == {FIRST: ["a", "b"], MERGED: ["later"]}
+
+
+def test_an_id_that_a_person_deleted_stays_taken(connection: Connection) -> None:
+    ingest(connection, jobs())
+    known_collections.delete(connection, MERGED, by="somebody")
+    connection.execute("DELETE FROM pgstac.collections WHERE id = %s", (MERGED,))
+    connection.commit()
+    plan = plan_migration(connection, WITHOUT_TAG)
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert reasons(done) == [
+        (FIRST, Reason.NO_COLLECTION, 3, ("a", "b", "c")),
+        (SECOND, Reason.NO_COLLECTION, 2, ("d", "e")),
+    ]
+    assert "deleted by somebody" in done.stays[0].message
+    assert plan.stays == done.stays
+    assert MERGED not in places(connection)
+
+
+def test_an_id_that_another_collection_has_but_for_case_stays_theirs(connection: Connection) -> None:
+    ingest(connection, [job for job in jobs() if job.tag])
+    connection.execute(
+        "SELECT pgstac.create_collection(content || %s) FROM pgstac.collections WHERE id = %s",
+        (json.dumps({"id": MERGED.upper()}), FIRST),
+    )
+    connection.commit()
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert {one.reason for one in done.stays} == {Reason.NO_COLLECTION}
+    assert MERGED.upper() in done.stays[0].message
+    assert places(connection)[FIRST] == ["a", "b", "c"]
