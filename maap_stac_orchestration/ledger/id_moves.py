@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from psycopg import errors
+
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME
 
@@ -70,8 +72,10 @@ class Origin:
     described_by: datetime | None
 
 
+_PATIENCE = "SELECT set_config('lock_timeout', %(patience)s, true)"
+
 # A lock of the session, since a migration is many transactions.
-_ALONE = "SELECT pg_try_advisory_lock(hashtextextended('maap-stac migration of default ids', 0))"
+_ALONE = "SELECT pg_advisory_lock(hashtextextended('maap-stac migration of default ids', 0))"
 
 _NOT_ALONE = "SELECT pg_advisory_unlock(hashtextextended('maap-stac migration of default ids', 0))"
 
@@ -254,10 +258,18 @@ ORDER BY collection.id
 """
 
 
-def alone(conn: Connection) -> bool:
-    """Makes this session the only one that moves items; False when another one is at it."""
-    row = conn.execute(_ALONE).fetchone()
-    return row is not None and bool(row[0])
+def alone(conn: Connection, patience: float) -> bool:
+    """Makes this session the only one that moves items; False when another one is at it for `patience` seconds more.
+
+    The session of a process that was killed lives a little longer than the process. Commits.
+    """
+    try:
+        with conn.transaction():
+            conn.execute(_PATIENCE, {"patience": f"{max(1, round(patience * 1000))}ms"})
+            conn.execute(_ALONE)
+    except errors.LockNotAvailable:
+        return False
+    return True
 
 
 def not_alone(conn: Connection) -> None:

@@ -57,6 +57,9 @@ BATCH = 1_000
 #: Jobs that are brought up to date at a time.
 JOBS = 200
 
+#: Seconds to wait for another process that moves items to end.
+PATIENCE = 10.0
+
 #: Ids of items that are named where some stay.
 EXAMPLES = 10
 
@@ -192,9 +195,7 @@ def migrate(conn: Connection, template: str, author: Author, registry: Registry 
 
 @contextmanager
 def _alone(conn: Connection) -> Iterator[None]:
-    alone = id_moves.alone(conn)
-    conn.commit()
-    if not alone:
+    if not id_moves.alone(conn, PATIENCE):
         raise MigrationUnderWay(
             "Another process is moving items of default collections at this moment. Wait for it to end, then look "
             "whether anything is left to do."

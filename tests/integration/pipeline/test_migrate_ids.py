@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,17 +12,28 @@ import psycopg
 import pytest
 
 from maap_stac_orchestration.governance.registry import Registry, load_registry
+from maap_stac_orchestration.ledger import changes, id_moves
 from maap_stac_orchestration.ledger import collections as known_collections
-from maap_stac_orchestration.ledger.changes import Author, Via
+from maap_stac_orchestration.ledger.changes import Action, Author, Via
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import State
+from maap_stac_orchestration.log_events import LOGGER
 from maap_stac_orchestration.pgstac.items import load
+from maap_stac_orchestration.pipeline import migrate_ids
 from maap_stac_orchestration.pipeline.ingest import refresh_collections
-from maap_stac_orchestration.pipeline.migrate_ids import Migration, Move, Reason, migrate, plan_migration
+from maap_stac_orchestration.pipeline.load import load_jobs
+from maap_stac_orchestration.pipeline.migrate_ids import (
+    Migration,
+    MigrationUnderWay,
+    Move,
+    Reason,
+    migrate,
+    plan_migration,
+)
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack.postgres import PostgresServer
 from tests.conftest import _database
-from tests.integration.pipeline.batches import SETTINGS, Written, document, dump, ingest
+from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, dump, ingest, record
 
 WITH_TAG = SETTINGS.default_collection_template
 WITHOUT_TAG = "{username}__{algorithm_name}__{algorithm_version}"
@@ -393,3 +406,159 @@ def test_an_id_that_another_collection_has_but_for_case_stays_theirs(connection:
     assert {one.reason for one in done.stays} == {Reason.NO_COLLECTION}
     assert MERGED.upper() in done.stays[0].message
     assert places(connection)[FIRST] == ["a", "b", "c"]
+
+
+def test_nothing_is_lost_while_jobs_of_both_templates_are_ingested(database: str, connection: Connection) -> None:
+    ingest(connection, jobs())
+    arriving = [
+        Written([document(f"{tag}-{number}"), document(f"{tag}-both", number=number)], tag=tag, minute=10 + number)
+        for number in range(6)
+        for tag in ("first", "second", "third")
+    ]
+    failures: list[BaseException] = []
+
+    def ingest_some(settings: Settings, which: slice) -> None:
+        try:
+            with psycopg.connect(database) as conn:
+                for job in arriving[which]:
+                    record(conn, [job])
+                    batch = claim(conn, settings=settings)
+                    load_jobs(decided(conn, arriving, batch, settings=settings), batch, conn, settings, START)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [
+        threading.Thread(target=ingest_some, args=(settings, which))
+        for settings, which in ((SETTINGS, slice(0, None, 2)), (WITHOUT, slice(1, None, 2)))
+    ]
+    for thread in threads:
+        thread.start()
+    moved = 0
+    while any(thread.is_alive() for thread in threads):
+        moved += sum(one.items for one in migrate(connection, WITHOUT_TAG, AUTHOR).moves)
+    assert not failures
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert moved >= 6
+    found = connection.execute(
+        "SELECT id, collection, pgstac.get_item(id, collection) #>> '{properties,number}' FROM pgstac.items"
+    ).fetchall()
+    # What two jobs wrote may be in two collections, the newest in one of them; everything else is where it belongs.
+    both = [(id, number) for id, _, number in found if id.endswith("-both")]
+    assert {id: max(number for other, number in both if other == id) for id, _ in both} == dict.fromkeys(
+        ("first-both", "second-both", "third-both"), "5"
+    )
+    once = sorted((id, collection) for id, collection, _ in found if not id.endswith("-both"))
+    expected = [item["id"] for job in [*jobs(), *arriving] for item in job.items if not item["id"].endswith("-both")]
+    assert once == sorted((id, "jsmith__mosaic__v1" if id == "g" else MERGED) for id in expected)
+    known = connection.execute("SELECT collection, id FROM ledger.item ORDER BY 1, 2").fetchall()
+    assert known == connection.execute("SELECT collection, id FROM pgstac.items ORDER BY 1, 2").fetchall()
+
+
+def test_what_a_person_wrote_about_a_collection_stands_in_the_new_one(connection: Connection) -> None:
+    ingest(connection, jobs())
+    connection.execute(
+        "UPDATE pgstac.collections SET content = content || %s WHERE id = %s",
+        (json.dumps({"title": "Floods of 2024", "license": "CC-BY-4.0", "sci:doi": "10.1/x"}), FIRST),
+    )
+    connection.execute(
+        "UPDATE pgstac.collections SET content = content || %s WHERE id = %s",
+        (json.dumps({"title": "Others", "summaries": {"gsd": [30]}}), SECOND),
+    )
+    connection.commit()
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    merged = collection_document(connection, MERGED)
+    assert merged["title"] == "Floods of 2024"
+    assert (merged["license"], merged["sci:doi"], merged["summaries"]) == ("CC-BY-4.0", "10.1/x", {"gsd": [30]})
+    # What was ours holds for the new one: no word of a tag.
+    assert "first" not in merged["description"]
+    assert not {"first", "second"} & set(merged["keywords"])
+    assert "maap:tag" not in merged
+    # The words that found no place are in the trail.
+    (change,) = changes.history(connection, subject=SECOND)
+    assert change.detail["document"]["title"] == "Others"
+    migrate(connection, WITH_TAG, AUTHOR)
+    assert collection_document(connection, SECOND)["title"] == "Floods of 2024"
+    assert collection_document(connection, SECOND)["maap:tag"] == "second"
+
+
+def test_the_words_of_a_job_stand_in_the_new_collection_and_a_later_job_may_change_them(
+    connection: Connection,
+) -> None:
+    def described(title: str, minute: int) -> Written:
+        own = {
+            "type": "Collection",
+            "stac_version": "1.1.0",
+            "id": "floods",
+            "title": title,
+            "description": "From the job.",
+            "license": "CC0-1.0",
+            "extent": {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}},
+            "links": [],
+        }
+        return Written([document("a", minute=minute)], tag="first", minute=minute, collections=(own,))
+
+    ingest(connection, [described("One", 0)])
+    assert collection_document(connection, FIRST)["title"] == "One"
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    merged = collection_document(connection, MERGED)
+    assert (merged["title"], merged["license"]) == ("One", "CC0-1.0")
+    assert "first" not in merged["keywords"]
+    ingest(connection, [described("Two", 5)], settings=WITHOUT)
+    assert collection_document(connection, MERGED)["title"] == "Two"
+
+
+def test_each_collection_that_was_left_is_in_the_trail_and_in_the_log(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    ingest(connection, [*jobs(), Written([document("a", title="newer")], tag="second", minute=9)])
+    with caplog.at_level(logging.INFO, LOGGER):
+        migrate(connection, WITHOUT_TAG, AUTHOR)
+    trail = {one.subject: one for one in changes.history(connection)}
+    assert set(trail) == {FIRST, SECOND, "jsmith__mosaic__v1__first"}
+    first = trail[FIRST]
+    assert (first.action, first.by, first.via, first.reason) == (Action.ITEMS_MOVED, "ada", Via.CLI, AUTHOR.reason)
+    assert {name: value for name, value in first.detail.items() if name != "document"} == {
+        "template": WITHOUT_TAG,
+        "moved_to": {MERGED: 2},
+        "items": 2,
+        "stayed": 1,
+        "deleted": False,
+    }
+    lines = [json.loads(one.message) for one in caplog.records if one.name == LOGGER]
+    told = {line["collection"]: line for line in lines if line["event"] == "collection.items_moved"}
+    assert told.keys() == trail.keys()
+    assert (told[FIRST]["change"], told[FIRST]["moved_to"], told[FIRST]["items"]) == (first.id, MERGED, 2)
+    stones = connection.execute("SELECT id, deleted_by, moved_to FROM ledger.collection WHERE deleted_at IS NOT NULL")
+    assert stones.fetchall() == [
+        (SECOND, "ada", MERGED),
+        ("jsmith__mosaic__v1__first", "ada", "jsmith__mosaic__v1"),
+    ]
+
+
+def test_extents_are_true_afterwards(connection: Connection) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    extent = collection_document(connection, MERGED)["extent"]
+    assert extent["spatial"]["bbox"] == [[-170.0, 0, 3.0, 1]]
+    assert extent["temporal"]["interval"] == [["2023-01-01T00:00:00Z", "2024-06-01T00:00:00Z"]]
+
+
+def test_two_migrations_at_once_are_one(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    with psycopg.connect(database) as other:
+        assert id_moves.alone(other, 0.1)
+        monkeypatch.setattr(migrate_ids, "PATIENCE", 0.1)
+        with pytest.raises(MigrationUnderWay, match="Another process"):
+            migrate(connection, WITHOUT_TAG, AUTHOR)
+    monkeypatch.undo()
+    assert migrate(connection, WITHOUT_TAG, AUTHOR).moves == ()
+    with psycopg.connect(database) as other:
+        assert id_moves.alone(other, 0.1)
+
+
+def collection_document(conn: Connection, collection: str) -> dict[str, Any]:
+    row = conn.execute("SELECT content FROM pgstac.collections WHERE id = %s", (collection,)).fetchone()
+    conn.rollback()
+    assert row is not None
+    found: dict[str, Any] = row[0]
+    return found
