@@ -1,19 +1,18 @@
-"""What jobs asked for, each once, and the ids that their default collections have: for deciding once more.
+"""What jobs asked for, each once: for deciding once more.
 
-Here belongs reading that out of the trail without changing anything. Not here: looking at single decisions
-(`decisions`), and handing out ids (`default_ids`).
+Here belongs reading that out of the audit trail. Not here: looking at single decisions (`decisions`), and what would be
+decided now (`pipeline.replay`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from maap_stac_orchestration.governance.decision import DecisionCode
-from maap_stac_orchestration.governance.default_collection import DefaultId, JobNames
+from maap_stac_orchestration.governance.default_collection import JobNames
 from maap_stac_orchestration.ledger.connection import Connection
-from maap_stac_orchestration.ledger.texts import storable, storable_or_none
 
 # What was not decided by the registry, and would not be now.
 _NOT_BY_REGISTRY = [str(DecisionCode.IDENTITY_MISMATCH), str(DecisionCode.ITEM_OWNED_BY_OTHER)]
@@ -24,12 +23,6 @@ SELECT username, algorithm, version, tag, requested, count(*), max(at)
 FROM ledger.decision
 WHERE at >= clock_timestamp() - %(time)s AND requested IS NOT NULL AND code <> ALL (%(others)s)
 GROUP BY username, algorithm, version, tag, requested
-"""
-
-_OWNERS = """
-SELECT lower(id), id, username, algorithm, version, tag
-FROM ledger.default_collection
-WHERE lower(id) = ANY (SELECT lower(candidate) FROM unnest(%(candidates)s::text[]) AS candidate)
 """
 
 
@@ -61,30 +54,3 @@ def asked_since(conn: Connection, time: timedelta, *, at_once: int = 1_000) -> I
                 Asked(JobNames(username, algorithm, version, tag), requested, times, last)
                 for username, algorithm, version, tag, requested, times, last in rows
             ]
-
-
-def default_collections(conn: Connection, defaults: Mapping[JobNames, DefaultId]) -> dict[JobNames, str]:
-    """The id that each of these default collections has, or would get; nothing is handed out.
-
-    Args:
-        conn: an open connection.
-        defaults: names of jobs -> the ids that theirs may have.
-    """
-    candidates = sorted({candidate for default in defaults.values() for candidate in default.candidates()})
-    owners = {row[0]: row[1:] for row in conn.execute(_OWNERS, {"candidates": candidates})}
-    return {names: _id(default, owners) for names, default in defaults.items()}
-
-
-def _id(default: DefaultId, owners: Mapping[str, tuple[str | None, ...]]) -> str:
-    username, algorithm, version, tag = default.owner
-    # As `default_ids` keeps them.
-    longest = 100_000
-    owner = (storable(username, longest), storable(algorithm, longest), storable(version, longest))
-    free = None
-    for candidate in default.candidates():
-        row = owners.get(candidate.lower())
-        if row is None:
-            free = free or candidate
-        elif row[1:] == (*owner, storable_or_none(tag, longest)):
-            return str(row[0])
-    return free or default.preferred

@@ -87,6 +87,23 @@ def own_all(conn: Connection, wanted: Mapping[Names, DefaultId]) -> dict[Names, 
     return {names: ids[owner] for names, owner in owners.items()}
 
 
+def would_own(conn: Connection, wanted: Mapping[Names, DefaultId]) -> dict[Names, str]:
+    """For raw names, each, the id that they hold, else the first that is nobody's; nothing is taken.
+
+    Where all ids belong to others it is the preferred one, since nobody is given it.
+    """
+    every = [candidate for default in wanted.values() for candidate in default.candidates()]
+    taken = {row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": every})}
+    ids = {}
+    for names, default in wanted.items():
+        owner = _stored(default)
+        held = [taken.get(candidate.lower(), (candidate, None)) for candidate in default.candidates()]
+        mine = (id for id, other in held if other == owner)
+        free = (id for id, other in held if other is None)
+        ids[names] = next(mine, None) or next(free, default.preferred)
+    return ids
+
+
 def _stored(default: DefaultId) -> Names:
     """Whose id it is, as the ledger keeps it."""
     username, algorithm, version, tag = default.owner

@@ -103,14 +103,6 @@ SELECT loaded_at, version, source, error FROM ledger.registry_version ORDER BY i
 """
 
 
-def record_load(conn: Connection, *, version: str, source: str, content: str, error: str | None = None) -> bool:
-    """Writes down that a registry file was loaded (`error` None) or refused; the same as the last one is not repeated.
-
-    True when it was written down.
-    """
-    return bool(conn.execute(_RECORD, _row(Load(version, source, content, error))).rowcount)
-
-
 def record(conn: Connection, tried: Sequence[Load], in_force: Load | None, sources: Sequence[str]) -> News:
     """Writes down what was tried and what is in force, where that is new, in the caller's transaction.
 

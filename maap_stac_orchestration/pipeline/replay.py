@@ -17,6 +17,7 @@ from maap_stac_orchestration.governance.decision import Decision, Outcome, Reque
 from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import asked as trail
+from maap_stac_orchestration.ledger import default_ids
 from maap_stac_orchestration.ledger.asked import Asked
 from maap_stac_orchestration.ledger.collections import deleted_ids
 from maap_stac_orchestration.ledger.connection import Connection
@@ -108,9 +109,7 @@ def _differences(
     conn: Connection, settings: Settings, portion: Sequence[Asked], now: Registry, candidate: Registry
 ) -> list[ChangedDecision]:
     template = settings.default_collection_template
-    defaults = trail.default_collections(
-        conn, {one.names: default_collection_id(one.names, template) for one in portion}
-    )
+    defaults = default_ids.would_own(conn, {one.names: default_collection_id(one.names, template) for one in portion})
     wanted = {one.requested for one in portion}
     existing = ExistingCollections.of(existing_ids(conn, wanted), deleted_ids(conn, wanted))
     found = []

@@ -1,4 +1,4 @@
-"""Who owns ids of default collections, collections and items, and which registries were in force."""
+"""Who owns ids of default collections, collections and items."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maap_stac_orchestration.governance.default_collection import DEFAULT_TEMPLATE, default_collection_id
-from maap_stac_orchestration.ledger import collections, items, registries
-from maap_stac_orchestration.ledger.default_ids import Names, NoDefaultId, own, own_all
+from maap_stac_orchestration.ledger import collections, items
+from maap_stac_orchestration.ledger.default_ids import Names, NoDefaultId, own, own_all, would_own
 from maap_stac_orchestration.ledger.records import KnownItem
 
 from .build import WRITTEN, Connection
@@ -112,6 +112,19 @@ def test_asking_for_many_is_asking_for_each_in_the_order_of_the_alphabet(
             found.append({names: own_id(connection, *names, template=template) for names in in_order})
         connection.execute("ROLLBACK TO SAVEPOINT before")
     assert found[0] == found[1]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=st.lists(NAMES, max_size=6), names=NAMES)
+def test_what_names_would_own_is_what_they_own_then(connection: Connection, before: list[Names], names: Names) -> None:
+    connection.execute("SAVEPOINT before")
+    for one in before:
+        own_id(connection, *one)
+    would = would_own(connection, {one: default_collection_id(one) for one in (*before, names)})
+    count = connection.execute("SELECT count(*) FROM ledger.default_collection").fetchone()
+    assert count == (len({own_id(connection, *one) for one in before}),)
+    assert {one: own_id(connection, *one) for one in would} == would
+    connection.execute("ROLLBACK TO SAVEPOINT before")
 
 
 def test_those_who_ask_for_many_at_once_agree(database: str) -> None:
@@ -237,21 +250,3 @@ def test_an_item_is_known_by_who_wrote_it_last(connection: Connection) -> None:
 def test_an_item_that_stands_twice_among_rows_is_written_as_the_last_one_says(connection: Connection) -> None:
     items.write(connection, [ITEM, replace(ITEM, content_hash="last")])
     assert items.known(connection, "flood", ["one"])["one"].content_hash == "last"
-
-
-def test_loads_of_a_registry_are_on_record_without_repetition(connection: Connection) -> None:
-    for version, error in (("a", None), ("a", None), ("b", "Line 3."), ("b", "Line 3."), ("a", None)):
-        registries.record_load(connection, version=version, source="file", content=version, error=error)
-    found = connection.execute("SELECT version, ok, error FROM ledger.registry_version ORDER BY id").fetchall()
-    assert found == [("a", True, None), ("b", False, "Line 3."), ("a", True, None)]
-
-
-def test_the_last_good_registry_of_a_source_is_the_last_that_loaded(connection: Connection) -> None:
-    assert registries.last_good(connection, "file") is None
-    long = "x" * 10_000
-    registries.record_load(connection, version="a", source="file", content=long)
-    registries.record_load(connection, version="b", source="file", content="y", error="Line 3.")
-    registries.record_load(connection, version="c", source="other", content="z")
-    found = registries.last_good(connection, "file")
-    assert found is not None
-    assert (found.version, found.content) == ("a", long)
