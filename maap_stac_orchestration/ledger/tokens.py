@@ -1,8 +1,8 @@
 """Bearer tokens of our own: who may call the API in whose name, and until when.
 
-Here belongs making, finding and revoking them. Not here: tokens of an OIDC issuer, and what a request with a token may do
-(`api.authentication`). Of a token only its SHA-256 is kept: whoever reads the database cannot use it. A token has 256
-random bits, so that nothing can be gained by trying, and a slow hash would only slow every request.
+Here belongs making, finding and revoking them. Not here: tokens of an OIDC issuer, and what a request with a token may
+do (`api.authentication`). Of a token only its SHA-256 is kept: whoever reads the database cannot use it. A token has
+256 random bits, so that nothing can be gained by trying, and a slow hash would only slow every request.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ class Token:
     #: The number of the last change of it in the audit trail.
     change: int
 
-    @property
-    def valid(self) -> bool:
-        """Whether it is good for anything now."""
-        return not self.expired and self.revoked_at is None
+
+class TokenNotValid(Exception):
+    """A token that was made here is no good any more; the message says why, which only its holder can learn."""
 
 
 class NoSuchToken(Exception):
@@ -79,6 +78,20 @@ _LIST = f"SELECT {_COLUMNS} ORDER BY token.id DESC"
 _REVOKE = "UPDATE ledger.token SET revoked_in = %(change)s WHERE id = %(id)s"
 
 
+def username_problem(username: str) -> str | None:
+    """Why nobody can be called that, a clause; None where somebody can.
+
+    A username is the first segment of an object key, and entries of the registry name it beside `@team` and `*`.
+    """
+    if not username or not username.isprintable() or any(character.isspace() for character in username):
+        return "is empty, or has a space or a control character in it"
+    if any(sign in username for sign in "*?{}/") or username.startswith("@"):
+        return "has one of * ? { } / in it, or begins with @"
+    if len(username) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} characters"
+    return None
+
+
 def create(
     conn: Connection, username: str, *, admin: bool, validity: timedelta, author: Author, note: str = ""
 ) -> tuple[Token, str]:
@@ -93,8 +106,10 @@ def create(
         note: what it is for.
 
     Raises:
-        ValueError: the validity is not positive, or longer than a year.
+        ValueError: the username cannot be used, or the validity is not positive, or longer than a year.
     """
+    if (wrong := username_problem(username)) is not None:
+        raise ValueError(f"The username {username!r} {wrong}.")
     if not timedelta(0) < validity <= LONGEST_VALIDITY:
         raise ValueError(f"A token is valid for a time between now and {LONGEST_VALIDITY.days} days from now.")
     secret = PREFIX + secrets.token_urlsafe(32)
@@ -116,12 +131,22 @@ def create(
 
 
 def find(conn: Connection, secret: str) -> Token | None:
-    """The token, valid or not; None where none was ever like that.
+    """The token; None where none was ever like that.
 
     Found by its hash, so the time that it takes tells nothing about how much of a guess was right.
+
+    Raises:
+        TokenNotValid: it has expired or was revoked.
     """
     row = conn.execute(_FIND, {"hash": _hash(secret)}).fetchone()
-    return None if row is None else Token(*row)
+    if row is None:
+        return None
+    token = Token(*row)
+    if token.revoked_at is not None:
+        raise TokenNotValid(f"The token was revoked on {token.revoked_at:%Y-%m-%d}.")
+    if token.expired:
+        raise TokenNotValid(f"The token expired on {token.expires_at:%Y-%m-%d}.")
+    return token
 
 
 def listing(conn: Connection) -> list[Token]:

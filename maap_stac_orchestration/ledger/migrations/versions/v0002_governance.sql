@@ -102,10 +102,9 @@ CREATE TABLE ledger.token (
     -- SHA-256 of the token, which is random and long: nothing that could be guessed and so needed a slow hash.
     hash bytea NOT NULL UNIQUE,
     note text NOT NULL DEFAULT '',
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    created_by text NOT NULL,
     expires_at timestamptz NOT NULL,
-    revoked_at timestamptz
+    created_in bigint NOT NULL REFERENCES ledger.registry_change,
+    revoked_in bigint REFERENCES ledger.registry_change
 );
 COMMENT ON TABLE ledger.token IS 'Bearer tokens, as hashes: who may call the API in whose name, and until when.';
 
