@@ -155,6 +155,22 @@ def test_only_the_last_days_count(connection: Connection, settings: Settings) ->
 
 
 @pytest.mark.usefixtures("past")
+@pytest.mark.parametrize("code", [DecisionCode.IDENTITY_MISMATCH, DecisionCode.ITEM_OWNED_BY_OTHER])
+def test_what_no_registry_decides_is_left_out(connection: Connection, settings: Settings, code: DecisionCode) -> None:
+    connection.execute(
+        """
+        INSERT INTO ledger.decision (job_id, username, algorithm, version, requested, code, outcome, rule, message,
+            registry_version)
+        SELECT min(id), 'bob', 'mosaic', 'v1', 'maap-floods', %s, 'reject', '', '', 'x' FROM ledger.job
+        """,
+        [str(code)],
+    )
+    connection.commit()
+    everyone = candidate("version: 1\ngrants:\n  - {collection: maap-floods, users: ['*']}\n")
+    assert "bob" not in {one.asked.names.username for one in replay(connection, settings, everyone, 30).changes}
+
+
+@pytest.mark.usefixtures("past")
 def test_grants_of_the_database_are_in_force(connection: Connection, settings: Settings) -> None:
     administer.grant(connection, settings, "grants", {"collection": "maap-floods", "users": ["eve"]}, ANA)
     found = replay(connection, settings, candidate(FILE), 30)
