@@ -1,230 +1,183 @@
 """Bearer tokens of our own: who may call the API in whose name, and until when.
 
-Here belongs making, finding and revoking them; each change stands in the trail (`changes`). Not here: tokens of an
-OpenID Connect issuer (`api.issuer`), and what the person behind a token may do (`governance.curation`).
-
-A token is random and long, so nothing in it can be guessed, and its SHA-256 is enough to keep: it is found by that, and
-a look-up by a hash takes no longer the more of a token somebody has guessed.
+Here belongs making, finding and revoking them. Not here: tokens of an OIDC issuer, and what a request with a token may
+do (`api.authentication`). Of a token only its SHA-256 is kept: whoever reads the database cannot use it. A token has
+256 random bits, so that nothing can be gained by trying, and a slow hash would only slow every request.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
-from maap_stac_orchestration import log_events
 from maap_stac_orchestration.ledger import changes
 from maap_stac_orchestration.ledger.changes import Action, Author
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable
-from maap_stac_orchestration.log_events import Event
 
-#: Every token begins with this, so that people, and scanners for leaked secrets, know one when they see it.
+#: What every token begins with, so that people and scanners of secrets recognise one.
 PREFIX = "maap-stac_"
-#: Bytes of randomness in a token.
-_RANDOM_BYTES = 32
-_FORM = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_-]{43}", re.ASCII)
 
-#: What a username may not hold: it is the first segment of a key in S3, and in the registry `@team` is a team.
-_NOT_IN_USERNAMES = re.compile(r"[*?{}/\s]|^@")
-
-
-class TokenState(StrEnum):
-    """Whether a token can be used."""
-
-    VALID = "valid"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
+#: No token is valid for longer.
+LONGEST_VALIDITY = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it is kept, without its secret."""
+    """What is known of a token; never the token itself."""
 
     id: int
-    #: In whose name it speaks.
+    #: In whose name it calls.
     username: str
-    #: Whether as an administrator.
+    #: Whether it may do what administrators may.
     admin: bool
-    #: What it is for.
+    #: What it is for, in the words of who made it.
     note: str
+    #: UTC.
+    expires_at: datetime
+    expired: bool
     created_at: datetime
     created_by: str
-    expires_at: datetime
+    #: None while it is not revoked.
     revoked_at: datetime | None
-    #: By the clock of the database, when it was read.
-    state: TokenState
-
-
-class TokenRefused(Exception):
-    """A token cannot be made, or be revoked; the message is a sentence."""
+    #: The number of the last change of it in the audit trail.
+    change: int
 
 
 class TokenNotValid(Exception):
-    """A token that was valid once: it expired, or it was revoked. The message is a sentence."""
+    """A token that was made here is no good any more; the message says why, which only its holder can learn."""
 
-    def __init__(self, token: Token) -> None:
-        if token.revoked_at is not None:
-            super().__init__(f"This token was revoked on {token.revoked_at:%Y-%m-%d}.")
-        else:
-            super().__init__(f"This token expired on {token.expires_at:%Y-%m-%d}.")
+
+class NoSuchToken(Exception):
+    """There is no such token, or it is revoked already; the message says which."""
 
 
 _COLUMNS = """
-    id, username, admin, note, created_at, created_by, expires_at, revoked_at,
-    CASE
-        WHEN revoked_at IS NOT NULL THEN 'revoked'
-        WHEN expires_at <= clock_timestamp() THEN 'expired'
-        ELSE 'valid'
-    END
+    token.id, token.username, token.admin, token.note, token.expires_at, token.expires_at <= clock_timestamp(),
+    created.at, created.by, revoked.at, coalesce(token.revoked_in, token.created_in)
+FROM ledger.token
+JOIN ledger.registry_change AS created ON created.id = token.created_in
+LEFT JOIN ledger.registry_change AS revoked ON revoked.id = token.revoked_in
 """
 
-_CREATE = f"""
-INSERT INTO ledger.token (username, admin, hash, note, created_by, expires_at)
-VALUES (%(username)s, %(admin)s, %(hash)s, %(note)s, %(by)s, %(expires_at)s)
-RETURNING {_COLUMNS}
-"""  # noqa: S608  # a constant
+_CREATE = """
+INSERT INTO ledger.token (username, admin, hash, note, expires_at, created_in)
+VALUES (%(username)s, %(admin)s, %(hash)s, %(note)s, clock_timestamp() + %(validity)s, %(change)s)
+RETURNING id
+"""
 
-# By the unique index over the hash.
-_FIND = f"SELECT {_COLUMNS} FROM ledger.token WHERE hash = %(hash)s"  # noqa: S608  # a constant
+_GET = f"SELECT {_COLUMNS} WHERE token.id = %(id)s"
 
-# Tokens are few: one or two for each machine that writes.
-_LIST = f"""
-SELECT {_COLUMNS}
-FROM ledger.token
-WHERE (%(username)s::text IS NULL OR username = %(username)s)
-    AND (%(all)s OR revoked_at IS NULL AND expires_at > clock_timestamp())
-ORDER BY id
-"""  # noqa: S608  # a constant
+_FIND = f"SELECT {_COLUMNS} WHERE token.hash = %(hash)s"
 
-_LOCKED = f"SELECT {_COLUMNS} FROM ledger.token WHERE id = %(id)s FOR UPDATE"  # noqa: S608  # a constant
+_LIST = f"SELECT {_COLUMNS} ORDER BY token.id DESC"
 
-_REVOKE = f"""
-UPDATE ledger.token SET revoked_at = clock_timestamp() WHERE id = %(id)s
-RETURNING {_COLUMNS}
-"""  # noqa: S608  # a constant
+_REVOKE = "UPDATE ledger.token SET revoked_in = %(change)s WHERE id = %(id)s"
 
 
 def username_problem(username: str) -> str | None:
-    """Why a text cannot be the name of somebody who is signed in; None where it can.
+    """Why nobody can be called that, a clause; None where somebody can.
 
-    The rule of the registry for usernames, so that nobody signs in as `*` or `@team`.
+    A username is the first segment of an object key, and entries of the registry name it beside `@team` and `*`.
     """
-    if not username:
-        return "it is empty"
+    if not username or not username.isprintable() or any(character.isspace() for character in username):
+        return "is empty, or has a space or a control character in it"
+    if any(sign in username for sign in "*?{}/") or username.startswith("@"):
+        return "has one of * ? { } / in it, or begins with @"
     if len(username) > LONGEST_NAME:
-        return f"it has more than {LONGEST_NAME} characters"
-    if not username.isprintable() or _NOT_IN_USERNAMES.search(username):
-        return "usernames hold no * ? { } /, no blanks and no control characters, and do not begin with @"
+        return f"is longer than {LONGEST_NAME} characters"
     return None
 
 
 def create(
-    conn: Connection, username: str, *, admin: bool, expires_at: datetime, author: Author, note: str = ""
+    conn: Connection, username: str, *, admin: bool, validity: timedelta, author: Author, note: str = ""
 ) -> tuple[Token, str]:
-    """Makes a token, commits, and gives it with its secret, which is shown now or never.
+    """Makes a token, in the caller's transaction; gives what is known of it, and the token, which is told this once.
 
     Args:
         conn: an open connection.
-        username: in whose name the token speaks.
-        admin: whether as an administrator.
-        expires_at: until when, with its offset from UTC.
-        author: who makes it and why.
+        username: in whose name it calls.
+        admin: whether it may do what administrators may.
+        validity: how long from now on.
+        author: who makes it, and why.
         note: what it is for.
 
     Raises:
-        TokenRefused: the username is none.
+        ValueError: the username cannot be used, or the validity is not positive, or longer than a year.
     """
-    problem = username_problem(username)
-    if problem is not None:
-        raise TokenRefused(f"{username!r} cannot be a username: {problem}.")
-    secret = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    if (wrong := username_problem(username)) is not None:
+        raise ValueError(f"The username {username!r} {wrong}.")
+    if not timedelta(0) < validity <= LONGEST_VALIDITY:
+        raise ValueError(f"A token is valid for a time between now and {LONGEST_VALIDITY.days} days from now.")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    detail = {"admin": admin, "validity": str(validity), "note": note}
+    change = changes.record(conn, Action.TOKEN_CREATED, username, author, detail)
     row = conn.execute(
         _CREATE,
         {
-            "username": username,
+            "username": storable(username, LONGEST_NAME),
             "admin": admin,
             "hash": _hash(secret),
             "note": storable(note),
-            "by": storable(author.by),
-            "expires_at": expires_at,
+            "validity": validity,
+            "change": change,
         },
     ).fetchone()
-    token = _token(row)
-    detail = {
-        "token": token.id,
-        "admin": admin,
-        "note": token.note,
-        "expires_at": token.expires_at.isoformat(timespec="seconds"),
-    }
-    change = changes.record(conn, Action.TOKEN_CREATED, username, author, detail)
-    conn.commit()
-    _emit(change, Action.TOKEN_CREATED, token, author)
-    return token, secret
+    assert row is not None
+    return _get(conn, row[0]), secret
 
 
 def find(conn: Connection, secret: str) -> Token | None:
-    """The valid token with this secret; None where there is none.
+    """The token; None where none was ever like that.
+
+    Found by its hash, so the time that it takes tells nothing about how much of a guess was right.
 
     Raises:
-        TokenNotValid: there is one, and it expired or was revoked.
+        TokenNotValid: it has expired or was revoked.
     """
-    if not _FORM.fullmatch(secret):
-        return None
     row = conn.execute(_FIND, {"hash": _hash(secret)}).fetchone()
     if row is None:
         return None
-    token = _token(row)
-    if token.state is not TokenState.VALID:
-        raise TokenNotValid(token)
+    token = Token(*row)
+    if token.revoked_at is not None:
+        raise TokenNotValid(f"The token was revoked on {token.revoked_at:%Y-%m-%d}.")
+    if token.expired:
+        raise TokenNotValid(f"The token expired on {token.expires_at:%Y-%m-%d}.")
     return token
 
 
-def list_tokens(conn: Connection, *, username: str | None = None, all: bool = False) -> list[Token]:
-    """Tokens by their number: those of a user, or of everyone; with `all` also expired and revoked ones."""
-    return [_token(row) for row in conn.execute(_LIST, {"username": username, "all": all})]
+def listing(conn: Connection) -> list[Token]:
+    """All tokens that were ever made, newest first."""
+    return [Token(*row) for row in conn.execute(_LIST)]
 
 
 def revoke(conn: Connection, id: int, author: Author) -> Token:
-    """Makes a token useless from the next request on, and commits.
+    """Makes a token worthless from now on, in the caller's transaction.
 
     Raises:
-        TokenRefused: there is no such token, or it was revoked already.
+        NoSuchToken: see there.
     """
-    row = conn.execute(_LOCKED, {"id": id}).fetchone()
+    changes.lock(conn)
+    row = conn.execute(_GET, {"id": id}).fetchone() if 0 < id < 2**63 else None
     if row is None:
-        raise TokenRefused(f"There is no token {id}; `maap-stac token list --all` shows every token.")
-    found = _token(row)
-    if found.revoked_at is not None:
-        raise TokenRefused(f"The token {id} was revoked already, on {found.revoked_at:%Y-%m-%d}.")
-    token = _token(conn.execute(_REVOKE, {"id": id}).fetchone())
-    change = changes.record(conn, Action.TOKEN_REVOKED, token.username, author, {"token": id, "note": token.note})
-    conn.commit()
-    _emit(change, Action.TOKEN_REVOKED, token, author)
-    return token
+        raise NoSuchToken(f"There is no token {id}. `maap-stac token list` shows those that there are.")
+    token = Token(*row)
+    if token.revoked_at is not None:
+        raise NoSuchToken(f"The token {id} of {token.username} is revoked already, since {token.revoked_at:%Y-%m-%d}.")
+    change = changes.record(conn, Action.TOKEN_REVOKED, token.username, author, {"token": id})
+    conn.execute(_REVOKE, {"id": id, "change": change})
+    return _get(conn, id)
 
 
-def _emit(change: int, action: Action, token: Token, author: Author) -> None:
-    log_events.emit(
-        Event.TOKEN_CHANGED,
-        change=change,
-        action=str(action),
-        token=token.id,
-        username=token.username,
-        by=author.by,
-    )
+def _get(conn: Connection, id: Any) -> Token:
+    row = conn.execute(_GET, {"id": id}).fetchone()
+    assert row is not None
+    return Token(*row)
 
 
 def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
-
-
-def _token(row: tuple[Any, ...] | None) -> Token:
-    assert row is not None
-    *columns, state = row
-    return Token(*columns, state=TokenState(state))
+    # Whatever was sent: half of a character is no token, but no reason to fail either.
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
