@@ -166,11 +166,13 @@ def day_checks(
             continue
         troubled = found[one.name]
         by_code = counts.get(one.name, {})
+        # Numbers of a check are plotted over the days: denials without gaps, the many codes of documents as they come.
+        numbers = {code: by_code.get(code, 0) for code in sorted(DENIALS)} if one.codes == DENIALS else by_code
         metadata: Metadata = {
             "failing_jobs": troubled.jobs,
             "jobs": sum(states.values()),
             "not_ended": waiting,
-            **{f"failing_jobs/{code}": number for code, number in by_code.items()},
+            **{f"failing_jobs/{code}": number for code, number in numbers.items()},
             "failing_jobs_table": table(
                 ("state", "code", "message", "job"),
                 (

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.reporting import MOST_ROWS, api_link, table
+from assets.reporting import MOST_ROWS, api_link, decision_metadata, table
+from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
+from maap_stac_orchestration.ledger.records import ClaimedJob
+from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
 from maap_stac_orchestration.settings import Settings
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -44,6 +51,67 @@ def test_what_somebody_may_copy_stays_as_it_is(column: str) -> None:
 @given(value=st.text(min_size=301, max_size=400), column=st.sampled_from(["job", "message"]))
 def test_a_long_value_is_cut(value: str, column: str) -> None:
     assert len(str(cell(column, value))) <= 300
+
+
+def decided(number: int, decisions: Mapping[str | None, tuple[Decision, int]]) -> DecidedJob:
+    """A job of which each requested collection has a decision and so many items."""
+    time = datetime(2025, 8, 19, tzinfo=UTC)
+    claim = ClaimedJob(number, "bucket", f"ana/dps_output/alg/v1/2025/08/19/00/00/00/{number:06}/", {}, time)
+    pin = Pin("item.json", "etag", None, "0" * 64, 2)
+    items = tuple(
+        ReadItem(f"{requested}-{n}", requested, {}, pin)
+        for requested, (_, count) in decisions.items()
+        for n in range(count)
+    )
+    read = ReadJob(claim, None, None, items, (), (), ())
+    return DecidedJob(read, {requested: decision for requested, (decision, _) in decisions.items()})
+
+
+def granted(collection: str) -> Decision:
+    return Decision(DecisionCode.GRANTED, Outcome.ACCEPT, collection, collection, "a grant", "It may.", "v1")
+
+
+def rejected(requested: str) -> Decision:
+    return Decision(DecisionCode.INVALID_NAME, Outcome.REJECT, None, requested, "a rule", "It may not.", "v1")
+
+
+def shown(*jobs: DecidedJob) -> dict[str, Any]:
+    return decision_metadata(jobs, "v1", Settings(public_url="https://stac.test"), "1234")
+
+
+def test_the_20_collections_with_most_items_have_a_number_and_the_rest_are_summed_up() -> None:
+    # c07 has eight items, and so on; of three that have eleven, the first by name is among the 20.
+    counts = {f"c{number:02}": number + 1 for number in range(30)} | {"c30": 11, "c31": 11}
+    metadata = shown(decided(1, {name: (granted(name), count) for name, count in counts.items()}))
+    items = {name.removeprefix("items/"): value for name, value in metadata.items() if name.startswith("items/")}
+    assert items == {f"c{number:02}": number + 1 for number in range(12, 30)} | {"c11": 12, "c10": 11}
+    assert metadata["other_collections"] == 12
+    assert metadata["items_in_other_collections"] == sum(counts.values()) - sum(items.values())
+
+
+def test_items_of_several_jobs_add_up_and_rejected_ones_go_to_no_collection() -> None:
+    metadata = shown(
+        decided(1, {"maap-a": (granted("maap-a"), 2), "Bad": (rejected("Bad"), 5)}),
+        decided(2, {"maap-a": (granted("maap-a"), 3)}),
+    )
+    assert {name: value for name, value in metadata.items() if name.startswith("items/")} == {"items/maap-a": 5}
+    assert (metadata["decisions/granted"], metadata["decisions/invalid_name"]) == (2, 1)
+    assert (metadata["accept"], metadata["reject"]) == (2, 1)
+    (first, *_) = metadata["decisions_table"].records
+    assert (first.data["outcome"], first.data["items"], first.data["collection"]) == ("reject", 5, "")
+
+
+def test_without_decisions_every_code_has_a_zero_and_no_collection_a_number() -> None:
+    metadata = shown()
+    numbers = {name: value for name, value in metadata.items() if name.startswith(("decisions/", "items/"))}
+    assert numbers == {f"decisions/{code}": 0 for code in DecisionCode}
+    assert metadata["decisions_table"].records == []
+
+
+def test_every_number_is_one_that_dagster_plots() -> None:
+    metadata = shown(decided(1, {"maap-a": (granted("maap-a"), 2), "Bad": (rejected("Bad"), 5)}))
+    others = {name for name, value in metadata.items() if type(value) is not int}
+    assert others == {"registry_version", "decisions_of_this_run", "decisions_table", "decisions_by_collection"}
 
 
 def test_a_link_needs_an_address_and_spells_what_it_asks_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import dagster as dg
 import psycopg
 import pytest
 
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.definitions import build_defs
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.ledger.discovery import record
@@ -116,6 +118,16 @@ _locations: list[Location] = []
 def present_job(*_: object) -> dg.JobDefinition:
     """The job `ingest` of the location in use; the arguments keep Dagster from taking one that it remembers."""
     return _locations[-1].defs.resolve_job_def("ingest")
+
+
+@pytest.fixture(autouse=True)
+def _events_as_before() -> Iterator[None]:
+    """A run sends log events to stderr of its process, which here is that of all tests."""
+    logger = logging.getLogger(log_events.LOGGER)
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture

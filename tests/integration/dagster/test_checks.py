@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from assets.checks import DENIALS
 from maap_stac_orchestration.ledger.claims import claim
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import FinishedJob, State
@@ -115,6 +116,7 @@ def test_denials_are_told_by_job_code_and_count_with_links_to_all_of_them(locati
     assert metadata["failing_jobs"] == 3
     assert metadata["failing_jobs/user_not_authorized"] == 3
     assert metadata["failing_jobs/item_owned_by_other"] == 1
+    assert metadata["failing_jobs/invalid_name"] == 0
     assert "failing_jobs/asset_missing" not in metadata
     since = "since=2025-08-19T00%3A00%3A00Z"
     assert {name: value for name, value in metadata.items() if str(value).startswith("http")} == {
@@ -133,7 +135,8 @@ def test_codes_of_documents_link_to_jobs_alone(location: Location) -> None:
     evaluations = check(location)
     links = [name for name in evaluations["catalogs_readable"].metadata if name.startswith(("decisions/", "jobs/"))]
     assert links == ["jobs/catalog_unreadable"]
-    assert [name for name in evaluations["no_denials"].metadata if "/" in name] == []
+    numbers = {name: value.value for name, value in evaluations["no_denials"].metadata.items() if "/" in name}
+    assert numbers == {f"failing_jobs/{code}": 0 for code in DENIALS}
 
 
 def test_severities_tell_what_costs_items(location: Location) -> None:

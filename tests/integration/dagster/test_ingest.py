@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import dagster as dg
 import psycopg
 import pytest
 
 from maap_stac_orchestration.pipeline import load as load_module
 from tests.integration.dagster.conftest import Location
+from tests.integration.dagster.jobs import PREFIX, listing_first, metadata_of, put_job
 from tests.shared import sample_bucket
 
 DAY = "2025-08-19"
-PREFIX = "ana/dps_output/alg/v1/tag/2025/08/19/00/00/00/000001/"
-
-
-def put_job(location: Location, prefix: str = PREFIX, *, asset: str = "./a.tif", item_id: str = "one") -> None:
-    """A job of one item."""
-    username, _, algorithm, version, tag = prefix.split("/")[:5]
-    metadata = {"username": username, "algorithm_name": algorithm, "algorithm_version": version, "tag": tag}
-    item = {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": item_id,
-        "geometry": {"type": "Point", "coordinates": [1, 2]},
-        "bbox": [1, 2, 1, 2],
-        "properties": {"datetime": "2024-01-01T00:00:00Z"},
-        "links": [],
-        "assets": {"a": {"href": asset}},
-    }
-    catalog = {
-        "type": "Catalog",
-        "id": "catalog",
-        "stac_version": "1.0.0",
-        "description": "of a test",
-        "links": [{"rel": "item", "href": "./item.json"}],
-    }
-    location.store.put(prefix + "output-2025-08-19T00:00:00.000001.met.json", json.dumps(metadata).encode())
-    location.store.put(prefix + "a.tif", b"tif")
-    location.store.put(prefix + "item.json", json.dumps(item).encode())
-    location.store.put(prefix + "catalog.json", json.dumps(catalog).encode())
-
-
-def listing_first() -> dict[str, Any]:
-    return {"ops": {"dps_catalogs": {"config": {"list_first": True}}}}
-
-
-def metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    (event,) = result.asset_materializations_for_node(asset)
-    return {name: value.value for name, value in event.metadata.items()}
 
 
 def test_a_listed_day_ends_in_pgstac_with_provenance_and_metadata(location: Location) -> None:
