@@ -26,7 +26,7 @@ grants:
 deny:
   - {collection: ana--secret, users: [ana]}
   - {collection: "open-*", users: [carol]}
-  - {collection: "ana--*", users: [ana], algorithms: ["flood@*"]}
+  - {collection: "ana--*", users: [ana], algorithms: ["flood@*", "*@*"]}
 """,
     "registry.yaml",
 )

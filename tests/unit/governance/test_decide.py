@@ -264,6 +264,20 @@ grants:
     assert asked("maap-floods", registry=registry, existing=["maap-floods"]).rule == 'grants[1] "maap-floods" (line 3)'
 
 
+def test_a_grant_that_creates_does_so_for_its_own_algorithms_only() -> None:
+    registry = load_registry(
+        """\
+version: 1
+grants:
+  - {collection: maap-floods, users: ["*"], algorithms: ["flood@v1.*"]}
+  - {collection: maap-floods, users: ["*"], algorithms: ["fire@*"], create: true}
+""",
+        "registry.yaml",
+    )
+    assert asked("maap-floods", algorithm="flood", registry=registry).code is DecisionCode.COLLECTION_NOT_FOUND
+    assert asked("maap-floods", algorithm="fire", registry=registry).code is DecisionCode.GRANTED
+
+
 def test_a_prefix_with_a_short_username_needs_three_characters() -> None:
     registry = load_registry('version: 1\ngrants: [{collection: "{username}*", users: ["*"], create: true}]', "r.yaml")
     assert asked("bo-data", username="bo", registry=registry).code is DecisionCode.USER_NOT_AUTHORIZED
