@@ -350,7 +350,9 @@ def _load_of(registry: Registry, file: Registry, stored: Registry, of_file: Load
 
 def _write_down(conn: Connection, choice: _Choice) -> None:
     """Records what was tried and what decides, commits, and tells about what is new."""
-    news = registries.record(conn, choice.tried, choice.load, choice.sources)
+    # As one also over a connection that commits each statement.
+    with conn.transaction():
+        news = registries.record(conn, choice.tried, choice.load, choice.sources)
     conn.commit()
     registry = choice.registry
     if news.in_force and registry is not None:

@@ -338,6 +338,17 @@ def test_two_administrators_at_the_same_time_define_a_team_once(connection: Conn
         administer.revoke(connection, SETTINGS, "@boreal", BEN)
 
 
+def test_over_a_connection_that_commits_each_statement_a_refused_change_leaves_nothing(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as own:
+        administer.set_team(own, SETTINGS, "boreal", ["hrodmn"], ANA)
+        administer.grant(own, SETTINGS, "grants", {**FLOODS, "users": ["@boreal"]}, ANA)
+        # Refused after the entry was taken out of force.
+        with pytest.raises(Refused, match="would not go together"):
+            administer.revoke(own, SETTINGS, "@boreal", BEN)
+        assert decided(own, "hrodmn", "maap-floods").code is DecisionCode.GRANTED
+        assert [one.action for one in changes.history(own)] == [Action.GRANT, Action.TEAM]
+
+
 def test_a_team_is_not_revoked_while_another_administrator_grants_to_it(connection: Connection, database: str) -> None:
     for _ in range(5):
         administer.set_team(connection, SETTINGS, "boreal", ["hrodmn"], ANA)
