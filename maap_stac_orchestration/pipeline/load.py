@@ -70,6 +70,9 @@ _T = TypeVar("_T")
 TRIES = 5
 PAUSE = 2.0
 
+#: How often it is planned anew because collections were deleted or moved meanwhile. Each time it is other ones.
+PLANS = 5
+
 #: What ends by itself when the other one is done. Everything else fails the run.
 _PASSING = (
     errors.DeadlockDetected,
@@ -130,6 +133,7 @@ def load_jobs(
     Raises:
         LeaseLost: the lease ran out meanwhile; groups that were committed before stay.
         CollectionNameTaken: a collection was created by somebody meanwhile that differs in case only.
+        CollectionMissing: collections went away each time that they were about to be loaded.
         psycopg.Error: the database failed.
     """
     _log.info("Loading %d jobs of batch %s at %s", len(decided), batch.batch_id, now.isoformat())
@@ -141,19 +145,27 @@ def load_jobs(
         conn.commit()
         stack.enter_context(log_events.bound(run_id=batch.run_id))
         waiting = dict(enumerate(decided))
-        while waiting:
-            for plan, outcome in _load_planned(waiting, batch, conn, settings, lease):
+        for number in range(1, PLANS + 1):
+            for plan, outcome in _load_planned(waiting, batch, conn, settings, lease, last=number == PLANS):
                 ended[plan.index] = outcome
+            if not waiting:
+                break
+        else:
+            raise CollectionMissing(
+                f"Each of {PLANS} times that {len(waiting)} jobs were about to be loaded, collections of theirs were "
+                "deleted or moved. They are tried again."
+            )
         lease.finished()
     return [ended[index] for index in sorted(ended)]
 
 
 def _load_planned(
-    waiting: dict[int, DecidedJob], batch: Batch, conn: Connection, settings: Settings, lease: Lease
+    waiting: dict[int, DecidedJob], batch: Batch, conn: Connection, settings: Settings, lease: Lease, *, last: bool
 ) -> Iterator[tuple[_Plan, JobOutcome]]:
     """Loads what is waiting and takes it out, group by group. What is left is to be planned anew: each time because
-    there is a tombstone that was not there before."""
-    plans = _standing(waiting, batch.run_id, conn)
+    there is a tombstone that was not there before, or one that contradicts what is in pgstac, which the last plan
+    believes."""
+    plans = _standing(waiting, batch.run_id, conn, last=last)
     try:
         _refuse(plans, _create_collections(plans, conn, settings, lease))
     except _CollectionGone:
@@ -245,14 +257,14 @@ def _plan(index: int, decided: DecidedJob, run_id: str) -> _Plan:
     return plan
 
 
-def _standing(waiting: Mapping[int, DecidedJob], run_id: str, conn: Connection) -> list[_Plan]:
+def _standing(waiting: Mapping[int, DecidedJob], run_id: str, conn: Connection, *, last: bool) -> list[_Plan]:
     """Plans for collections that are not deleted. Items for others are refused, or follow those that were moved."""
     targets = {one.collection for job in waiting.values() for one in job.decisions.values() if one.collection}
     moved = known_collections.moved(conn, targets)
     plans = [_plan(index, _following(job, moved), run_id) for index, job in waiting.items()]
     deleted = known_collections.tombstones(conn, _by_collection(plans))
     # A default collection that was taken apart is made again for jobs that still come to it.
-    apart = id_moves.moved(conn, deleted)
+    apart = frozenset() if last else id_moves.moved(conn, deleted)
     conn.commit()
     gone = {id: stone for id, stone in deleted.items() if id not in apart}
     _refuse(plans, {id: Problem(Code.COLLECTION_NOT_FOUND, id, stone.sentence) for id, stone in gone.items()})

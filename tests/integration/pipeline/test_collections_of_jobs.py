@@ -499,6 +499,20 @@ def test_the_template_that_a_collection_was_moved_for_gives_its_new_id(connectio
         assert (outcome.state, outcome.collections) == (State.LOADED, ("henrydevseed__mosaic__v1",))
 
 
+def test_a_tombstone_of_a_collection_that_is_there_refuses_its_items_only(connection: Connection) -> None:
+    """As that of one that was taken apart, which would be made again if it were not there."""
+    one(connection, job(0))
+    known_collections.delete(connection, DEFAULT, by="admin")
+    connection.execute(
+        "INSERT INTO ledger.id_move (source, target, finished_at) SELECT id, 'a__b', deleted_at FROM ledger.collection"
+    )
+    connection.commit()
+    late, other = job(1), job(2, tag="other")
+    outcomes = ingest(connection, [late, other])
+    assert codes(outcomes[late.prefix]) == [(Code.COLLECTION_NOT_FOUND, DEFAULT)]
+    assert outcomes[other.prefix].state is State.LOADED
+
+
 def owned_by_others(conn: Connection) -> list[tuple[str, str, str, str | None]]:
     """Decisions about items of others: job, code, outcome and what was asked for."""
     rows = conn.execute(
