@@ -9,16 +9,21 @@ from __future__ import annotations
 from functools import lru_cache
 
 from brotli_asgi import BrotliMiddleware
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from stac_fastapi.api.middleware import ProxyHeaderMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 import maap_stac_orchestration
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.api import stac
+from maap_stac_orchestration.api.authentication import BEARER, Authentication, TokenCheck
 from maap_stac_orchestration.api.database import connections
+from maap_stac_orchestration.api.decisions import decisions_router
+from maap_stac_orchestration.api.grants import grants_router
 from maap_stac_orchestration.api.health import health_router
 from maap_stac_orchestration.api.jobs import jobs_router
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
+from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
 
@@ -34,6 +39,7 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
         SettingsError: a setting cannot be used.
     """
     configured = settings or Settings.from_environment()
+    log_events.to_stderr()
     stac_settings = stac.stac_settings(root_path)
     app = FastAPI(
         title=stac.TITLE,
@@ -53,20 +59,33 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
 
         return S3Objects.from_environment()
 
-    app.include_router(jobs_router(configured))
+    authentication = Authentication(configured)
+    app.state.authentication = authentication
     app.include_router(health_router(configured, store))
-    stac.add_stac_api(app, stac_settings, configured)
+    if not configured.open_reading:
+        # Shows in OpenAPI that the routes added from here on need a token; `TokenCheck` is who asks for it.
+        app.router.dependencies.append(Depends(BEARER))
+    app.include_router(jobs_router(configured))
+    app.include_router(decisions_router(configured, authentication))
+    app.include_router(grants_router(configured, authentication))
+    stac.add_stac_api(app, stac_settings, configured, authentication)
     add_problem_documents(app)
+    documents = {app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url}
+    exempt = frozenset({"/_mgmt/ping", "/_mgmt/health"} | {path for path in documents if path})
     # The last one added sees a request first.
+    app.add_middleware(TokenCheck, authentication=authentication, exempt=exempt)
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli
     app.add_middleware(ProxyHeaderMiddleware)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=stac_settings.cors_origins,
         allow_origin_regex=stac_settings.cors_origin_regex,
-        allow_methods=stac_settings.cors_methods,
+        # The defaults of stac-fastapi are for reading.
+        allow_methods=sorted({*stac_settings.cors_methods, "PUT", "PATCH", "DELETE"}),
         allow_credentials=stac_settings.cors_credentials,
-        allow_headers=stac_settings.cors_headers,
+        allow_headers=sorted({*stac_settings.cors_headers, "Authorization", REQUEST_ID}),
+        expose_headers=["Location", "Retry-After", "WWW-Authenticate", REQUEST_ID],
         max_age=600,
     )
+    app.add_middleware(RequestIds)
     return app

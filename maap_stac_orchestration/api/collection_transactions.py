@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Path, Query, Request
@@ -24,6 +24,7 @@ from stac_fastapi.types.requests import get_base_url
 from stac_pydantic import Collection
 from starlette.responses import Response
 
+from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.parameters import Text
 from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problem_response
@@ -35,9 +36,6 @@ from maap_stac_orchestration.pipeline import curate
 from maap_stac_orchestration.pipeline.curate import Curated
 from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
 from maap_stac_orchestration.settings import Settings
-
-if TYPE_CHECKING:
-    from maap_stac_orchestration.api.authentication import Authentication
 
 #: What the API announces: collections can be written, items cannot.
 CONFORMANCE = "https://api.stacspec.org/v1.0.0/collections/extensions/transaction"

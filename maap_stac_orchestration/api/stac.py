@@ -6,7 +6,7 @@ and how collections are changed (`collection_transactions`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from fastapi import FastAPI
 from stac_fastapi.api.app import StacApi
@@ -22,12 +22,10 @@ from stac_fastapi.pgstac.types.search import PgstacSearch
 from stac_fastapi.types.search import APIRequest
 
 import maap_stac_orchestration
+from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.client import FaithfulClient
 from maap_stac_orchestration.api.collection_transactions import CollectionTransactions
 from maap_stac_orchestration.settings import Settings
-
-if TYPE_CHECKING:
-    from maap_stac_orchestration.api.authentication import Authentication
 
 TITLE = "MAAP STAC"
 DESCRIPTION = "Outputs of jobs of NASA's Multi-Mission Algorithm and Analysis Platform, from catalog.json to search."
@@ -58,9 +56,7 @@ def stac_settings(root_path: str = "") -> StacSettings:
     )
 
 
-def add_stac_api(
-    app: FastAPI, settings: StacSettings, configured: Settings, authentication: Authentication | None = None
-) -> None:
+def add_stac_api(app: FastAPI, settings: StacSettings, configured: Settings, authentication: Authentication) -> None:
     """Adds the STAC API at `/`: core, features, item search and collection search with free text, filter, sort,
     fields, query and paging, and transactions of collections.
 
@@ -84,13 +80,11 @@ def add_stac_api(
     )
     # Title and description come from the settings, the id does not.
     client = FaithfulClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id)
-    extensions_of_api = [*extensions.search, *extensions.item_collection, collection_search]
-    if authentication is not None:
-        extensions_of_api.append(CollectionTransactions(configured, settings, authentication, client))
+    transactions = CollectionTransactions(configured, settings, authentication, client)
     ReadingStacApi(
         app=app,
         settings=settings,
-        extensions=extensions_of_api,
+        extensions=[*extensions.search, *extensions.item_collection, collection_search, transactions],
         client=client,
         items_get_request_model=cast("type[APIRequest]", items_model),
         search_get_request_model=create_get_request_model(extensions.search),

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "reserve": "reserve",
     "import": "import_file",
     "export": "export",
+    "transfer": "transfer",
     "history": "history",
     "test": "test",
     "migrate-ids": "migrate_ids",
