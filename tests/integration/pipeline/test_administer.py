@@ -390,3 +390,23 @@ def test_ten_thousand_entries_are_taken_over_decide_and_are_read_once(connection
     # The same object: nothing was read once more.
     assert registry_in_force(SETTINGS, connection).registry is registry
     assert decided(connection, "user7", "maap-00007").rule.startswith('grant 8 "maap-00007"')
+
+
+@pytest.mark.parametrize("title", ["half a pair \ud800", "a\0b"])
+def test_what_the_database_cannot_keep_is_refused(connection: Connection, title: str) -> None:
+    with pytest.raises(Refused):
+        administer.grant(connection, SETTINGS, "grants", {**FLOODS, "template": {"title": title}}, ANA)
+    assert registry_entries.history(connection) == []
+    administer.grant(connection, SETTINGS, "grants", FLOODS, ANA)
+
+
+@pytest.mark.parametrize("subject", ["\0", "a\ud800", "x" * 5000])
+def test_names_that_nobody_has_are_refused_in_a_sentence(connection: Connection, subject: str) -> None:
+    with pytest.raises(NoSuchEntry):
+        administer.revoke(connection, SETTINGS, subject, ANA)
+    with pytest.raises(Refused):
+        administer.reserve(connection, SETTINGS, subject, ANA)
+    with pytest.raises(Refused):
+        administer.set_team(connection, SETTINGS, subject, [], ANA)
+    with pytest.raises(Refused):
+        administer.set_team(connection, SETTINGS, "boreal", [f"{subject}@*"], ANA)
