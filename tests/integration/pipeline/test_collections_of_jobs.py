@@ -7,8 +7,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,13 +20,15 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from maap_stac_orchestration import log_events
+from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.governance.registry import Registry, load_registry
 from maap_stac_orchestration.ledger import changes
 from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.pgstac.collections import refresh_collection
 from maap_stac_orchestration.pgstac.items import lock_writers
-from maap_stac_orchestration.pipeline.batch import ItemCounts, JobOutcome
+from maap_stac_orchestration.pipeline.batch import Batch, ItemCounts, JobOutcome
+from maap_stac_orchestration.pipeline.curate import patch_collection
 from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.problems import Code
 from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, ingest, record
@@ -322,31 +325,67 @@ def test_the_newest_document_wins_in_whatever_order_and_batches_jobs_come(
     assert found["license"] == ("CC-BY-4.0" if valid else "other")
 
 
-def test_jobs_that_are_loaded_at_once_leave_the_newest_document(database: str, connection: Connection) -> None:
-    one(connection, job(0))
-    jobs = [job(minute, own(title=f"Of job {minute}")) for minute in range(1, 7)]
-    batches = []
-    for each in jobs:
-        # One job a batch, so that each has a run of its own.
-        record(connection, [each])
-        batches.append(claim(connection, f"run-{each.minute}"))
-    errors: list[BaseException] = []
+def at_once(*works: Callable[[], None]) -> None:
+    """Does all of it in threads that begin together; fails where one does."""
+    start = threading.Barrier(len(works))
+    failed: list[BaseException] = []
 
-    def run(batch: Any) -> None:
+    def run(work: Callable[[], None]) -> None:
         try:
-            with psycopg.connect(database) as conn:
-                load_jobs(decided(conn, jobs, batch), batch, conn, SETTINGS, START)
+            start.wait(60)
+            work()
         except BaseException as error:
-            errors.append(error)
+            failed.append(error)
             raise
 
-    threads = [threading.Thread(target=run, args=(batch,)) for batch in batches]
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    assert errors == []
+    assert failed == []
+
+
+def loads(
+    database: str, conn: Connection, jobs: Sequence[Written], registry: Registry | None = None
+) -> list[Callable[[], None]]:
+    """Jobs that are claimed, each by a run of its own, and now to be loaded."""
+
+    def load(batch: Batch) -> None:
+        with psycopg.connect(database) as own:
+            load_jobs(decided(own, jobs, batch, registry), batch, own, SETTINGS, START)
+
+    works = []
+    for each in jobs:
+        record(conn, [each])
+        works.append(partial(load, claim(conn, f"run-{each.minute}")))
+    return works
+
+
+def test_jobs_that_are_loaded_at_once_leave_the_newest_document(database: str, connection: Connection) -> None:
+    one(connection, job(0))
+    jobs = [job(minute, own(title=f"Of job {minute}")) for minute in range(1, 7)]
+    at_once(*loads(database, connection, jobs))
     assert content(connection)["title"] == "Of job 6"
+
+
+def test_a_curator_and_jobs_at_once_do_not_undo_each_others_work(database: str, connection: Connection) -> None:
+    one(connection, job(0))
+    jobs = [job(minute, own(title=f"Of job {minute}", description=f"D {minute}")) for minute in range(1, 5)]
+
+    def patch(**fields: Any) -> None:
+        author = changes.Author("henrydevseed", changes.Via.API, "a test")
+        with psycopg.connect(database) as own:
+            patch_collection(own, SETTINGS, Person("henrydevseed", admin=False), DEFAULT, fields, author)
+
+    at_once(
+        *loads(database, connection, jobs),
+        partial(patch, title="By hand"),
+        partial(patch, license="MIT", keywords=None),
+    )
+    found = content(connection)
+    assert (found["title"], found["license"], found["description"]) == ("By hand", "MIT", "D 4")
+    assert "keywords" not in found
 
 
 def delete(conn: Connection, id: str, moved_to: str | None = None) -> None:
@@ -562,26 +601,12 @@ def test_in_one_batch_the_audit_trail_names_whose_items_came_second(connection: 
     assert owned_by_others(connection) == [(second.prefix, "item_owned_by_other", "reject", "shared")]
 
 
-def test_of_two_users_who_write_an_item_at_once_one_owns_it(database: str, connection: Connection) -> None:
+def test_of_users_who_write_an_item_at_once_one_owns_it(database: str, connection: Connection) -> None:
     jobs = [sharing(f"user-{number}", number, "a", f"own-{number}") for number in range(4)]
-    batches = []
-    for each in jobs:
-        record(connection, [each])
-        batches.append(claim(connection, f"run-{each.minute}"))
-    outcomes: dict[str, JobOutcome] = {}
-
-    def run(batch: Any) -> None:
-        with psycopg.connect(database) as conn:
-            for outcome in load_jobs(decided(conn, jobs, batch, SHARED), batch, conn, SETTINGS, START):
-                outcomes[outcome.claim.prefix] = outcome
-
-    threads = [threading.Thread(target=run, args=(batch,)) for batch in batches]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert outcomes.keys() == {each.prefix for each in jobs}
-    (winner,) = [each for each in jobs if outcomes[each.prefix].state is State.LOADED]
+    at_once(*loads(database, connection, jobs, SHARED))
+    states = dict(connection.execute("SELECT prefix, state FROM ledger.job").fetchall())
+    (winner,) = [each for each in jobs if states[each.prefix] == "loaded"]
+    assert [states[each.prefix] for each in jobs if each is not winner] == ["partial"] * 3
     row = connection.execute(
         "SELECT pgstac.get_item(id, collection) #>> '{properties,title}' FROM pgstac.items WHERE id = 'a'"
     ).fetchall()
