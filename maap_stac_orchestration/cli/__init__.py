@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "show": "show",
     "decisions": "decisions",
     "registry": "registry",
+    "token": "token",
 }
 
 
