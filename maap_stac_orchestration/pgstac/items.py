@@ -125,7 +125,8 @@ def present(connection: Connection, collection: str, ids: Collection[str]) -> se
     """Which of these ids the collection holds."""
     if not ids:
         return set()
-    return {row[0] for row in connection.execute(_PRESENT, (collection, list(ids)))}
+    found = connection.execute(_PRESENT, (collection, list(ids)), prepare=_OF_ONE_PARTITION)
+    return {id for (id,) in found}
 
 
 def ids_after(connection: Connection, collection: str, after: str, limit: int) -> list[str]:

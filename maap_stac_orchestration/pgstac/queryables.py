@@ -1,7 +1,7 @@
 """What a search may filter items by, beyond what STAC itself has: the provenance that each item carries.
 
-Here belongs the list of `maap:` properties and its registration with pgstac. Not here: writing those properties
-(`catalog.provenance`).
+Here belongs the list of `maap:` properties and its registration with pgstac, and what becomes of what others registered
+for one collection when its items move. Not here: writing those properties (`catalog.provenance`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,17 @@ WHERE NOT EXISTS (
 ORDER BY wanted.name
 """
 
+#: Of one name there is one row for a collection, and none beside one for all.
+_EXTEND = """
+UPDATE pgstac.queryables AS known
+SET collection_ids = known.collection_ids || %(target)s::text
+WHERE %(source)s = ANY (known.collection_ids)
+    AND NOT EXISTS (
+        SELECT FROM pgstac.queryables AS other
+        WHERE other.name = known.name AND (other.collection_ids IS NULL OR %(target)s = ANY (other.collection_ids))
+    )
+"""
+
 _REGISTER = "SELECT pgstac.upsert_queryable(%s, %s)"
 
 
@@ -48,3 +59,12 @@ def register_queryables(connection: Connection) -> list[str]:
         for name, definition in different:
             connection.execute(_REGISTER, (name, Jsonb(definition)))
     return [name for name, _ in different]
+
+
+def extend_queryables(connection: Connection, source: str, target: str) -> int:
+    """Lets what is registered for one collection count for another one too, where that has none of the name.
+
+    In the caller's transaction; both collections are there. Gives how many there were.
+    """
+    connection.execute("SELECT set_config('search_path', 'pgstac,public', true)")
+    return connection.execute(_EXTEND, {"source": source, "target": target}).rowcount

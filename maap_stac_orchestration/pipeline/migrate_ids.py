@@ -48,6 +48,7 @@ from maap_stac_orchestration.pgstac.items import (
     present,
     whole,
 )
+from maap_stac_orchestration.pgstac.queryables import extend_queryables
 from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.load import _persistently
 
@@ -461,6 +462,7 @@ def _create(conn: Connection, work: _Work, source: str, target: str) -> None:
         if creation.created:
             known_collections.describe(conn, target, automatic_fields(new), before.described_by if words else None)
     _carry_over(conn, old, target)
+    extend_queryables(conn, source, target)
 
 
 def _described(

@@ -482,6 +482,20 @@ def test_what_a_person_wrote_about_a_collection_stands_in_the_new_one(connection
     assert collection_document(connection, SECOND)["maap:tag"] == "second"
 
 
+def test_what_a_collection_can_be_searched_by_goes_along(connection: Connection) -> None:
+    ingest(connection, jobs())
+    connection.execute("SET search_path = pgstac, public")
+    for name, collections in (("cloud", [FIRST]), ("both", [FIRST, SECOND]), ("own", [MERGED])):
+        connection.execute(
+            "INSERT INTO pgstac.queryables (name, definition, collection_ids) VALUES (%s, '{}', %s)",
+            (name, collections),
+        )
+    connection.commit()
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    found = connection.execute("SELECT name, collection_ids FROM pgstac.queryables WHERE collection_ids IS NOT NULL")
+    assert sorted(found.fetchall()) == [("both", [MERGED]), ("cloud", [MERGED]), ("own", [MERGED])]
+
+
 def test_the_words_of_a_job_stand_in_the_new_collection_and_a_later_job_may_change_them(
     connection: Connection,
 ) -> None:
