@@ -16,7 +16,7 @@ import dagster as dg
 
 from maap_stac_orchestration.governance.decision import DecisionCode
 from maap_stac_orchestration.pipeline.batch import DecidedJob, JobOutcome, ReadJob
-from maap_stac_orchestration.problems import Problem
+from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,6 +174,10 @@ def load_metadata(outcomes: Sequence[JobOutcome], seconds: float) -> Metadata:
         "unchanged": unchanged,
         "fallback": sum(one.counts.fallback for one in outcomes),
         "refused": sum(one.counts.refused for one in outcomes),
+        # The one decision that is taken about an item, when it is loaded.
+        "items_owned_by_other": sum(
+            problem.code is Code.ITEM_OWNED_BY_OTHER for one in outcomes for problem in one.problems
+        ),
         **{f"jobs_{state}": states.get(state, 0) for state in ("loaded", "partial", "rejected", "waiting")},
         "collections": len(collections),
         "collections_table": table(("collection",), ({"collection": name} for name in collections)),

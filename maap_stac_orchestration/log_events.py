@@ -134,12 +134,12 @@ EVENTS: dict[Event, Description] = {
         },
     ),
     Event.RUN_FAILED: Description(
-        "A Dagster run failed, and what it held was given back.",
+        "A Dagster run failed, and what it still held was given back.",
         {
             "job": "the name of the Dagster job",
             "partition": "the day or collection that it was about, or null where it was about several or none",
             "reason": "the message of the failure",
-            "jobs_given_back": "how many DPS jobs are due again",
+            "jobs_given_back": "how many DPS jobs it still held; 0 where it gave them back by itself",
         },
         level="error",
     ),

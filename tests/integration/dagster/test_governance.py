@@ -80,6 +80,18 @@ def test_the_51st_decision_is_counted_instead_of_shown(location: Location) -> No
     assert shown["decisions_not_shown"] == 1
 
 
+def test_items_that_belong_to_others_are_counted_where_they_are_loaded(location: Location, registry: Path) -> None:
+    registry.write_text(BETTER)
+    put_job(location, PREFIX.replace("ana", "bea"), collections=["maap-floods"])
+    location.run(DAY, run_config=listing_first())
+    put_job(location, collections=["maap-floods", "maap-floods"])
+    result = location.run(DAY, run_config=listing_first())
+    loaded = metadata_of(result, "pgstac_items")
+    assert (loaded["items_owned_by_other"], loaded["refused"], loaded["loaded"]) == (1, 1, 1)
+    (check,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_denials"]
+    assert check.description == f"1 job of {DAY}: item_owned_by_other 1"
+
+
 def test_denials_make_the_check_of_their_day_red_and_the_run_green(location: Location) -> None:
     put_job(location, collections=["maap-floods"])
     put_job(location, PREFIX.replace("/19/", "/20/"))
