@@ -9,13 +9,20 @@ import psycopg
 import pystac
 import pytest
 
+from maap_stac_orchestration.catalog.curated import LONGEST_WORDS
 from maap_stac_orchestration.pgstac.collections import (
+    count_items,
     create_missing,
+    delete_with_items,
     existing_ids,
     extent_of,
+    has_items,
+    insert_document,
+    read_document,
     refresh_collection,
 )
-from maap_stac_orchestration.pgstac.items import load
+from maap_stac_orchestration.pgstac.description import collection_document
+from maap_stac_orchestration.pgstac.items import load, lock_writers
 from tests.integration.pgstac.stac import item, new_collection
 
 Connection = psycopg.Connection[Any]
@@ -255,3 +262,71 @@ def test_items_without_a_box_or_a_time_give_a_valid_extent() -> None:
         "spatial": {"bbox": [[-180, -90, 180, 90]]},
         "temporal": {"interval": [[None, None]]},
     }
+
+
+def inserted(connection: Connection, id: str, **changes: Any) -> str | None:
+    document = collection_document(new_collection(id), "2024-06-01T00:00:00Z") | changes
+    return insert_document(connection, document)
+
+
+def test_a_document_is_inserted_once_whatever_the_case_of_its_id(connection: Connection) -> None:
+    assert inserted(connection, "things", title="First") is None
+    assert inserted(connection, "things", title="Second") == "things"
+    assert inserted(connection, "Things", title="Third") == "things"
+    assert read_document(connection, "things") == document(connection, "things")
+    assert document(connection, "things")["title"] == "First"
+    assert read_document(connection, "Things") is None
+    assert read_document(connection, "a\0b") is None
+
+
+def test_a_collection_is_deleted_with_all_that_pgstac_keeps_of_it(connection: Connection) -> None:
+    create_missing(connection, [new_collection("things"), new_collection("others")])
+    for id in ("things", "others"):
+        lock_writers(connection, [id])
+        load(connection, id, [item("one", id), item("two", id)])
+        connection.execute(
+            "INSERT INTO pgstac.format_item_cache (id, collection, fields, hydrated) VALUES ('one', %s, '', true)",
+            (id,),
+        )
+    connection.commit()
+    before = tables(connection)
+    assert (has_items(connection, "things"), count_items(connection, "things")) == (True, 2)
+    assert delete_with_items(connection, "things")
+    connection.commit()
+    assert read_document(connection, "things") is None
+    assert (has_items(connection, "things"), count_items(connection, "things")) == (False, 0)
+    assert len(before - tables(connection)) == 1
+    row = connection.execute("SELECT array_agg(collection) FROM pgstac.format_item_cache").fetchone()
+    assert row == (["others"],)
+    assert found_items(connection) == [("others", "one"), ("others", "two")]
+    assert not delete_with_items(connection, "things")
+    # A collection of the same id does not find anything of the old one.
+    assert inserted(connection, "things") is None
+    assert count_items(connection, "things") == 0
+
+
+def tables(connection: Connection) -> set[str]:
+    return {
+        name
+        for (name,) in connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relname LIKE '\\_items\\_%'"
+        )
+    }
+
+
+def found_items(connection: Connection) -> list[tuple[str, str]]:
+    row = connection.execute("SELECT pgstac.search('{}'::jsonb)").fetchone()
+    assert row is not None
+    return sorted((one["collection"], one["id"]) for one in row[0]["features"])
+
+
+@pytest.mark.parametrize("field", ["title", "description", "keywords"])
+@pytest.mark.parametrize("joint", [" ", "-", "/", "."])
+def test_as_many_words_as_are_allowed_leave_free_text_search_as_it_is(
+    connection: Connection, field: str, joint: str
+) -> None:
+    words = [f"{number:x}" for number in range(LONGEST_WORDS // 4)]
+    text = joint.join(words)[:LONGEST_WORDS]
+    assert inserted(connection, "wordy", **{field: [text] if field == "keywords" else text}) is None
+    assert inserted(connection, "mosaics", title="Mosaics without clouds") is None
+    assert found_by(connection, '{"q": ["clouds"]}') == ["mosaics"]
