@@ -14,17 +14,14 @@ by a process that died, those are what the next one would create.
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
-from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from maap_stac_orchestration import log_events
@@ -43,7 +40,6 @@ from maap_stac_orchestration.pgstac.collections import create_missing, existing_
 from maap_stac_orchestration.pgstac.description import NewCollection
 from maap_stac_orchestration.pgstac.items import (
     CollectionMissing,
-    ItemsLost,
     load,
     lock_writers,
     prepare_partition,
@@ -59,31 +55,14 @@ from maap_stac_orchestration.pipeline.describe import (
     tell_described,
 )
 from maap_stac_orchestration.pipeline.lease import Lease, held
+from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.problems import Code, Problem, Severity
 from maap_stac_orchestration.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-
-#: How often a group is tried when others are in its way, and the longest pause between two tries, seconds.
-TRIES = 5
-PAUSE = 2.0
-
 #: How often it is planned anew because collections were deleted or moved meanwhile. Each time it is other ones.
 PLANS = 5
-
-#: What ends by itself when the other one is done. Everything else fails the run.
-_PASSING = (
-    errors.DeadlockDetected,
-    errors.SerializationFailure,
-    errors.LockNotAvailable,
-    # A time constraint of the partition was tightened by somebody between the check and the load.
-    errors.CheckViolation,
-    errors.ObjectInUse,
-    CollectionMissing,
-    ItemsLost,
-)
 
 #: Problems that say of one item that it was refused when it was read.
 _ITEM_REFUSED = frozenset(
@@ -361,7 +340,7 @@ def _create_collections(
                 _lock_standing(conn, [collection])
                 prepare_partition(conn, collection, [candidate.item.document for candidate in candidates])
 
-        _persistently(prepare, f"preparing the collection {collection}")
+        persistently(prepare, f"preparing the collection {collection}")
     return taken
 
 
@@ -467,7 +446,7 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Se
                     raise psycopg.Rollback(transaction)
             return loaded, lost
 
-        loaded, lost = _persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
+        loaded, lost = persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
         if not lost:
             return loaded
         _log.warning("%d jobs of batch %s are another run's by now and were left to it", len(lost), batch.batch_id)
@@ -686,18 +665,6 @@ def _refused_reading(problems: Sequence[Problem]) -> int:
     stands three times is two items too many."""
     faulty = {problem.object for problem in problems if problem.code in _ITEM_REFUSED}
     return len(faulty) + sum(problem.code is Code.ITEM_DUPLICATE for problem in problems)
-
-
-def _persistently(work: Callable[[], _T], what: str) -> _T:
-    """Does it again, after a short pause, when others were in the way."""
-    for number in range(1, TRIES):
-        try:
-            return work()
-        except _PASSING as error:
-            pause = random.uniform(0, min(PAUSE, 0.1 * 2**number))  # noqa: S311  # nothing secret about it
-            _log.warning("Try %d of %s failed, again in %.2f s: %s", number, what, pause, error)
-            time.sleep(pause)
-    return work()
 
 
 def _outcome(finished: FinishedJob) -> JobOutcome:

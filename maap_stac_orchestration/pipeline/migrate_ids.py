@@ -50,7 +50,7 @@ from maap_stac_orchestration.pgstac.items import (
 )
 from maap_stac_orchestration.pgstac.queryables import extend_queryables
 from maap_stac_orchestration.pipeline.ingest import refresh_collections
-from maap_stac_orchestration.pipeline.load import _persistently
+from maap_stac_orchestration.pipeline.patience import persistently
 
 #: Items that are looked at, and moved, at a time.
 BATCH = 1_000
@@ -63,6 +63,8 @@ PATIENCE = 10.0
 
 #: Ids of items that are named where some stay.
 EXAMPLES = 10
+
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '15s'"
 
 #: Members of a collection's document that hold for the one collection alone.
 _OWN = frozenset({"id", "type", "stac_version", "extent", "created", "updated"})
@@ -418,17 +420,17 @@ def _move(conn: Connection, work: _Work, source: str, author: Author) -> _Throug
         found = _sort(conn, work, source, ids)
         conn.rollback()
         for target in sorted(found.going - prepared):
-            _persistently(partial(_prepare, conn, work, source, target), f"preparing {target}")
+            persistently(partial(_prepare, conn, work, source, target), f"preparing {target}")
             prepared.add(target)
         if found.going:
             moving = partial(_move_batch, conn, work, source, ids, frozenset(found.going))
-            found = _persistently(moving, f"moving items of {source}")
+            found = persistently(moving, f"moving items of {source}")
         through.add(found)
     through.begun_before = source in id_moves.under_way(conn)
     conn.rollback()
     if through.begun_before:
         _follow(conn, work, source)
-        _persistently(partial(_finish, conn, work, through, author), f"finishing {source}")
+        persistently(partial(_finish, conn, work, through, author), f"finishing {source}")
     return through
 
 
@@ -575,7 +577,7 @@ def _follow(conn: Connection, work: _Work, source: str) -> None:
                 }
                 id_moves.follow(conn, source, targets, jobs, every)
 
-        _persistently(follow, f"telling jobs where items of {source} are")
+        persistently(follow, f"telling jobs where items of {source} are")
         after = jobs[-1]
 
 
@@ -584,6 +586,8 @@ def _finish(conn: Connection, work: _Work, through: _Through, author: Author) ->
     source = through.source
     with conn.transaction():
         lock_writers(conn, [source])
+        # Whoever waits to drop a table keeps every reader waiting as well.
+        conn.execute(_LOCK_TIMEOUT)
         counts = id_moves.under_way(conn).get(source)
         if counts is None:
             return
