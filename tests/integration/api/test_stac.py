@@ -103,7 +103,9 @@ def test_the_conformance_classes_of_every_extension_are_told(client):
         "ogcapi-features",
     ):
         assert any(one.endswith(part) for one in conformance), part
-    assert not any("transaction" in one for one in conformance)
+    # Of transactions, those of collections alone; see test_collection_transactions.
+    (writing,) = [one for one in conformance if "transaction" in one]
+    assert writing.endswith("/collections/extensions/transaction")
 
 
 def test_the_landing_page_says_what_this_is(api):
@@ -112,25 +114,27 @@ def test_the_landing_page_says_what_this_is(api):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "statuses"),
     [
-        ("POST", "/collections"),
-        ("PUT", f"/collections/{COLLECTION}"),
-        ("DELETE", f"/collections/{COLLECTION}"),
-        ("POST", f"/collections/{COLLECTION}/items"),
-        ("POST", f"/collections/{COLLECTION}/bulk_items"),
+        ("POST", "/collections", {401}),
+        ("PUT", f"/collections/{COLLECTION}", {401}),
+        ("PATCH", f"/collections/{COLLECTION}", {401}),
+        ("DELETE", f"/collections/{COLLECTION}", {401}),
+        ("POST", f"/collections/{COLLECTION}/items", {404, 405}),
+        ("POST", f"/collections/{COLLECTION}/bulk_items", {404, 405}),
     ],
 )
-def test_nothing_can_be_written(api, method, path):
+def test_a_stranger_can_write_nothing_and_nobody_can_write_items(api, method, path, statuses):
     answer = requests.request(method, api.url + path, json={}, timeout=10)
-    assert answer.status_code in (404, 405)
+    assert answer.status_code in statuses
     assert api.get(f"/collections/{COLLECTION}").status_code == 200
 
 
 def test_not_even_where_the_environment_asks_for_it(start_api, monkeypatch):
     monkeypatch.setenv("ENABLE_TRANSACTIONS_EXTENSIONS", "true")
     api = start_api()
-    assert requests.post(f"{api.url}/collections", json={}, timeout=10).status_code == 405
+    assert requests.post(f"{api.url}/collections", json={}, timeout=10).status_code == 401
+    assert requests.post(f"{api.url}/collections/{COLLECTION}/items", json={}, timeout=10).status_code == 405
 
 
 @pytest.mark.parametrize(
