@@ -321,7 +321,8 @@ async def _worked(request: Request, work: Callable[[Connection], Curated]) -> Cu
                 return work(connection)
         except curate.CurationError as error:
             code = str(error.code) if isinstance(error, curate.NotAllowed) else None
-            return problem_response(request, _STATUSES[type(error)], str(error), code=code)
+            headers = {"Retry-After": "5"} if isinstance(error, curate.CollectionBusy) else None
+            return problem_response(request, _STATUSES[type(error)], str(error), code=code, headers=headers)
 
     return await run_in_threadpool(worked)
 

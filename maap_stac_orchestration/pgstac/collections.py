@@ -107,6 +107,9 @@ _ANY_ITEM = "SELECT 1 FROM pgstac.items WHERE collection = %s LIMIT 1"
 
 _DELETE_COLLECTION = "SELECT pgstac.delete_collection(%s)"
 
+#: Two at once would each have read the table of all items, and each wait for the other to let go of it.
+_LOCK_DELETION = "SELECT pg_advisory_xact_lock(hashtextextended('maap-stac collection deletion', 0))"
+
 _DOCUMENT = "SELECT content FROM pgstac.collections WHERE id = %s"
 
 #: Of every form that an item was ever given out in; nothing else removes them when the items go with their partition.
@@ -205,11 +208,19 @@ def count_items(connection: Connection, collection: str) -> int:
     return int(row[0])
 
 
+def lock_deletion(connection: Connection) -> None:
+    """Makes this transaction the only one that deletes collections with items, waiting for others to end.
+
+    To be taken before `items.lock_writers`.
+    """
+    connection.execute(_LOCK_DELETION)
+
+
 def delete_with_items(connection: Connection, collection: str) -> bool:
     """Deletes a collection with all its items; False where it is not there.
 
-    The caller has taken `items.lock_writers`, and its transaction should end soon: from here on it locks out all
-    readers of items, since the collection's partition goes.
+    The caller has taken `lock_deletion` and `items.lock_writers`, and its transaction should end soon: from here on it
+    locks out all readers of items, since the collection's partition goes.
     """
     connection.execute(_SEARCH_PATH)
     if connection.execute(_LOCK_ALONE, (collection,)).fetchone() is None:

@@ -44,6 +44,7 @@ from maap_stac_orchestration.pgstac.collections import (
     delete_with_items,
     has_items,
     insert_document,
+    lock_deletion,
     locked_document,
     read_document,
     write_document,
@@ -252,6 +253,7 @@ def delete_collection(conn: Connection, settings: Settings, person: Person, coll
             owner = known_collections.owner_of(conn, collection) if read_document(conn, collection) else None
             _check_change(conn, person, collection, owner, registry)
             conn.execute(_LOCK_TIMEOUT)
+            lock_deletion(conn)
             lock_writers(conn, [collection])
             known, present = _locked(conn, collection)
             _check_change(conn, person, collection, known.owner, registry)

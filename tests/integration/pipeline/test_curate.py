@@ -22,8 +22,9 @@ from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.changes import Action, Author, Via
 from maap_stac_orchestration.pgstac.collections import read_document, refresh_collection
 from maap_stac_orchestration.pgstac.items import load, lock_writers
-from maap_stac_orchestration.pipeline import administer
+from maap_stac_orchestration.pipeline import administer, curate
 from maap_stac_orchestration.pipeline.curate import (
+    CollectionBusy,
     Curated,
     CurationError,
     DocumentRefused,
@@ -518,6 +519,38 @@ def test_a_job_does_not_bring_a_deleted_collection_back(conn: Connection) -> Non
     conn.commit()
     assert read_document(conn, "ana--floods") is None
     assert "ana--floods" not in outcome[job.prefix].collections
+
+
+def test_collections_are_deleted_at_once_without_standing_in_each_others_way(conn: Connection, database: str) -> None:
+    ids = [f"ana--{number}" for number in range(4)]
+    for id in ids:
+        made(conn, id=id)
+        loaded(conn, "ana", f"one-{id}", collection=id)
+    start = threading.Barrier(len(ids))
+
+    def delete(id: str) -> str:
+        with psycopg.connect(database) as own:
+            start.wait(10)
+            return deleted(own, id=id).collection
+
+    with ThreadPoolExecutor(len(ids)) as pool:
+        assert list(pool.map(delete, ids)) == ids
+    row = conn.execute("SELECT (SELECT count(*) FROM pgstac.items), (SELECT count(*) FROM ledger.item)").fetchone()
+    assert row == (0, 0)
+    row = conn.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    assert row == (0,)
+
+
+def test_a_deletion_gives_up_while_jobs_write_for_long(
+    conn: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curate, "_LOCK_TIMEOUT", "SET LOCAL lock_timeout = '200ms'")
+    made(conn)
+    with psycopg.connect(database) as loading:
+        lock_writers(loading, ["ana--floods"])
+        with pytest.raises(CollectionBusy, match="Try again"):
+            deleted(conn)
+    deleted(conn)
 
 
 # Transferring
