@@ -55,6 +55,7 @@ def may_create(person: Person, collection_id: str, registry: Registry, existing:
     A user needs a grant that allows creating and names no algorithms, within the rules that hold for jobs. An
     administrator needs none and may use any id that is safe in an address (1 to 64 of `A-Z a-z 0-9 . _ -`, a letter or
     digit at both ends), except those that the API needs, ids with `__`, and ids that are or were another collection's.
+    Those are `NAME_CONFLICT` for everybody.
 
     Args:
         person: who asks.
@@ -62,17 +63,14 @@ def may_create(person: Person, collection_id: str, registry: Registry, existing:
         registry: the entries in force.
         existing: the collections that there are and were.
     """
-    if collection_id in existing.exact or collection_id in existing.deleted:
-        rule, told = taken_by(collection_id, existing)
-        if collection_id in existing.exact:
-            told = f"The collection {shown(collection_id)} exists already. Change it, or create one of another id."
-        else:
-            told += " Choose another id."
-        return _rejected(registry, DecisionCode.NAME_CONFLICT, collection_id, rule, told)
+    taken = _taken(collection_id, existing)
+    if taken is not None:
+        rule, message = taken
+        return _rejected(registry, DecisionCode.NAME_CONFLICT, collection_id, rule, message)
     ruling = rule_on(collection_id, person.username, None, registry, existing)
     if ruling.code is not DecisionCode.GRANTED and not person.admin:
         return _rejected(registry, ruling.code, collection_id, ruling.rule, _told(ruling, collection_id, person))
-    if person.admin and (found := _not_even_an_administrator(collection_id, existing)) is not None:
+    if person.admin and (found := _not_even_an_administrator(collection_id)) is not None:
         code, rule, message = found
         return _rejected(registry, code, collection_id, rule, message)
     granted = ruling.code is DecisionCode.GRANTED
@@ -120,9 +118,23 @@ def may_change(person: Person, collection_id: str, owner: str | None, registry: 
     return None
 
 
-def _not_even_an_administrator(
-    collection_id: str, existing: ExistingCollections
-) -> tuple[DecisionCode, str, str] | None:
+def _taken(collection_id: str, existing: ExistingCollections) -> tuple[str, str] | None:
+    """Rule and message where the id is or was that of a collection, be it in other case; the first thing to know for
+    whoever wants to create one, whatever else may be wrong with the id."""
+    if collection_id in existing.exact:
+        rule, _ = taken_by(collection_id, existing)
+        return rule, f"The collection {shown(collection_id)} exists already. Change it, or create one of another id."
+    if collection_id in existing.deleted:
+        rule, detail = taken_by(collection_id, existing)
+        return rule, f"{detail} Choose another id."
+    other = existing.clash(collection_id)
+    if other is None:
+        return None
+    rule, detail = taken_by(other, existing)
+    return rule, _worded(DecisionCode.NAME_CONFLICT, collection_id, detail)
+
+
+def _not_even_an_administrator(collection_id: str) -> tuple[DecisionCode, str, str] | None:
     """Code, rule and message where nobody may call a new collection that."""
     called = shown(collection_id)
     if not _SAFE_NAME.fullmatch(collection_id):
@@ -137,9 +149,6 @@ def _not_even_an_administrator(
         return DecisionCode.RESERVED_NAME, OWN_NAMES, message
     if "__" in collection_id:
         return DecisionCode.RESERVED_PATTERN, DEFAULTS_ONLY, _worded(DecisionCode.RESERVED_PATTERN, collection_id, "")
-    if (other := existing.clash(collection_id)) is not None:
-        rule, detail = taken_by(other, existing)
-        return DecisionCode.NAME_CONFLICT, rule, _worded(DecisionCode.NAME_CONFLICT, collection_id, detail)
     return None
 
 

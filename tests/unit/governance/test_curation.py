@@ -64,6 +64,8 @@ def created(
         ("open-x", {"existing": ["OPEN-x"]}, "name_conflict", "the collection OPEN-x exists"),
         ("open-x", {"deleted": ["open-x"]}, "name_conflict", "the collection open-x was deleted"),
         ("open-x", {"deleted": ["OPEN-x"]}, "name_conflict", "the collection OPEN-x was deleted"),
+        ("OPEN-x", {"existing": ["open-x"]}, "name_conflict", "the collection open-x exists"),
+        ("other-x", {"existing": ["Other-X"]}, "name_conflict", "the collection Other-X exists"),
         # Administrators
         ("other-floods", {"person": ADMIN}, "granted", "administrators may create collections"),
         ("ana--floods", {"person": ADMIN}, "granted", "administrators may create collections"),
