@@ -324,6 +324,11 @@ class _Through:
         self.rest += sorted_items.rest
 
     @property
+    def left(self) -> bool:
+        """Whether items go from it, or went from it before."""
+        return bool(self.moved or self.already or self.begun_before)
+
+    @property
     def stayed(self) -> int:
         return sum(self.stays.values())
 
@@ -395,8 +400,7 @@ def _survey(conn: Connection, work: _Work, source: str) -> _Through:
         through.add(_sort(conn, work, source, ids))
         # Locks on partitions are kept until the end of a transaction, and there are thousands of collections.
         conn.rollback()
-    through.emptied = not through.stayed and not through.rest and (bool(through.moved or through.already))
-    through.emptied |= through.begun_before and not through.stayed and not through.rest
+    through.emptied = through.left and not through.stayed and not through.rest
     return through
 
 
@@ -449,7 +453,7 @@ def _prepare(conn: Connection, work: _Work, source: str, target: str) -> None:
 
 
 def _create(conn: Connection, work: _Work, source: str, target: str) -> None:
-    new, old = _described(work, target), _described(work, source)
+    old = _described(work, source)
     if not existing_ids(conn, [target]):
         before = id_moves.origin(conn, source)
         known_collections.register(
@@ -656,7 +660,7 @@ def _notes(found: Sequence[_Through], registry: Registry | None) -> tuple[str, .
     """Entries of the registry that name an id which items leave."""
     if registry is None:
         return ()
-    leaving = {fold(one.source): one for one in found if one.moved or one.already or one.emptied}
+    leaving = {fold(one.source): one for one in found if one.left}
     notes = []
     for entry in registry.entries:
         pattern = entry.pattern

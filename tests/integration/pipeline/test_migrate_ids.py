@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.governance.registry import Registry, load_registry
-from maap_stac_orchestration.ledger import changes, id_moves
+from maap_stac_orchestration.ledger import changes, default_ids, id_moves
 from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.changes import Action, Author, Via
 from maap_stac_orchestration.ledger.connection import Connection
@@ -576,3 +578,96 @@ def collection_document(conn: Connection, collection: str) -> dict[str, Any]:
     assert row is not None
     found: dict[str, Any] = row[0]
     return found
+
+
+def test_an_item_is_word_for_word_the_same_whatever_its_collection_says_of_items(connection: Connection) -> None:
+    assets = {"data": {"type": "image/tiff", "title": "Depth"}}
+    full = {**document("full"), "assets": {"data": {"href": "s3://b/full.tif", **assets["data"]}}}
+    flat = document("flat", datetime=None, start_datetime="2024-01-01T00:00:00Z", end_datetime="2024-03-01T00:00:00Z")
+    high = {
+        **document("high", empty={}, nothing=None, number=1e-7, big=2**53, text="\u00fc\u2028"),
+        "geometry": {"type": "Point", "coordinates": [0.1, 0.2, 3000.123456789]},
+        "bbox": [0.1, 0.2, 3000.123456789, 0.1, 0.2, 3000.123456789],
+    }
+    ingest(connection, [Written([full, flat, high], tag="first")])
+    # From now on pgstac leaves out of items what the collection says of all of them, in two generations.
+    for title in ("Depth", "Height"):
+        assets["data"]["title"] = title
+        connection.execute(
+            "UPDATE pgstac.collections SET content = content || %s WHERE id = %s",
+            (json.dumps({"item_assets": assets}), FIRST),
+        )
+        connection.commit()
+        named = {**full, "id": title, "assets": {"data": {"href": f"s3://b/{title}.tif", **assets["data"]}}}
+        ingest(connection, [Written([named], tag="first", minute=len(title))])
+    before = items(connection)
+    assert len(before) == 5
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert places(connection) == {MERGED: sorted(before)}
+    assert items(connection) == before
+    migrate(connection, WITH_TAG, AUTHOR)
+    assert items(connection) == before
+
+
+def test_a_collection_of_which_the_ledger_knows_no_item_is_told(connection: Connection) -> None:
+    ingest(connection, jobs())
+    connection.execute("DELETE FROM ledger.item WHERE collection = %s", (SECOND,))
+    connection.commit()
+    done = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert reasons(done) == [(SECOND, Reason.NOT_WRITTEN_HERE, 2, ("d", "e"))]
+    assert places(connection)[SECOND] == ["d", "e"]
+    # A collection that has no item is nobody's loss, and left alone.
+    connection.execute("DELETE FROM pgstac.items WHERE collection = %s", (SECOND,))
+    connection.commit()
+    later = migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert (later.moves, later.stays, later.emptied) == ((), (), ())
+
+
+TEMPLATES = (WITH_TAG, WITHOUT_TAG, "{username}__{algorithm_name}", "{username}__{algorithm_name}__{tag}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_through_any_templates_every_item_is_kept_once_and_where_it_belongs(connection: Connection, seed: int) -> None:
+    chance = random.Random(seed)
+    written = [
+        Written(
+            [document(f"i{number}", of=minute) for number in chance.sample(range(12), chance.randint(1, 4))],
+            username=chance.choice(["ana", "bob"]),
+            algorithm=chance.choice(["m n", "m-n"]),
+            version=chance.choice(["v1", "v2"]),
+            tag=chance.choice([None, "x", "y z", "y-z"]),
+            minute=minute,
+        )
+        for minute in range(10)
+    ]
+    begin, *path = chance.sample(TEMPLATES, 3)
+    started = Settings(_env_file=None, default_collection_template=begin)  # type: ignore[call-arg]
+    ingest(connection, written, settings=started)
+    names = {job.prefix: (job.username, job.algorithm, job.version, job.tag) for job in written}
+    before = bag(connection)
+    for template in path:
+        done = migrate(connection, template, AUTHOR)
+        assert bag(connection) == before
+        staying = {(one.collection, id) for one in done.stays for id in one.examples}
+        found = connection.execute(
+            "SELECT id, collection, pgstac.get_item(id, collection) FROM pgstac.items"
+        ).fetchall()
+        for id, collection, item in found:
+            prefix = item["properties"]["maap:job_prefix"]
+            owned = default_ids.own(connection, names[prefix], default_collection_id(names[prefix], template))
+            assert (owned == collection) != ((collection, id) in staying)
+        connection.rollback()
+        again = migrate(connection, template, AUTHOR)
+        assert (again.moves, again.emptied, again.stays) == ((), (), done.stays)
+    known = connection.execute("SELECT collection, id FROM ledger.item ORDER BY 1, 2").fetchall()
+    assert known == connection.execute("SELECT collection, id FROM pgstac.items ORDER BY 1, 2").fetchall()
+    gone = "SELECT DISTINCT unnest(collections) FROM ledger.job EXCEPT SELECT id FROM pgstac.collections"
+    assert connection.execute(gone).fetchall() == []
+
+
+def bag(conn: Connection) -> list[str]:
+    """Every item without its collection, as often as it is there."""
+    found = conn.execute("SELECT (pgstac.get_item(id, collection) - 'collection')::text FROM pgstac.items ORDER BY 1")
+    whole = [text for (text,) in found]
+    conn.rollback()
+    return whole
