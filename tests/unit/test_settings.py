@@ -42,6 +42,14 @@ def test_without_any_variable_denied_items_fall_back_and_waiting_ends_after_15_m
         ("MAAP_STAC_DEFAULT_COLLECTION_TEMPLATE", "{username}__{surname}__x"),
         ("MAAP_STAC_MAX_ITEMS", "0"),
         ("MAAP_STAC_MAX_ITEMS", "many"),
+        ("MAAP_STAC_OPEN_READING", "perhaps"),
+        ("MAAP_STAC_OIDC_ISSUER", "login.example.org"),
+        ("MAAP_STAC_OIDC_ISSUER", "file:///etc/passwd"),
+        ("MAAP_STAC_OIDC_ISSUER", "https://"),
+        ("MAAP_STAC_OIDC_ISSUER", "https://login.example.org/?realm=maap"),
+        ("MAAP_STAC_OIDC_JWKS_URL", "keys.json"),
+        ("MAAP_STAC_OIDC_AUDIENCE", " "),
+        ("MAAP_STAC_ADMIN_ROLE", ""),
     ],
 )
 def test_a_wrong_value_is_told_with_the_variable_and_the_value(
@@ -53,3 +61,36 @@ def test_a_wrong_value_is_told_with_the_variable_and_the_value(
     assert name in str(told.value)
     assert value in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"ISSUER": "https://login.example.org"}, "MAAP_STAC_OIDC_AUDIENCE"),
+        ({"AUDIENCE": "maap-stac"}, "MAAP_STAC_OIDC_ISSUER"),
+        ({"JWKS_URL": "https://login.example.org/keys"}, "MAAP_STAC_OIDC_ISSUER"),
+    ],
+)
+def test_an_issuer_needs_an_audience_and_the_other_way_round(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], named: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"MAAP_STAC_OIDC_{name}", value)
+    with pytest.raises(SettingsError) as told:
+        Settings.from_environment()
+    assert f"{named} is not" in str(told.value)
+    assert str(told.value).endswith(".")
+    assert "\n" not in str(told.value)
+
+
+def test_an_issuer_and_its_audience_are_taken_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAAP_STAC_OIDC_ISSUER", "https://login.example.org/realms/maap/")
+    monkeypatch.setenv("MAAP_STAC_OIDC_AUDIENCE", "maap-stac")
+    settings = Settings.from_environment()
+    assert (settings.oidc_issuer, settings.oidc_audience) == ("https://login.example.org/realms/maap/", "maap-stac")
+    assert settings.open_reading
+
+
+def test_reading_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAAP_STAC_OPEN_READING", "false")
+    assert not Settings.from_environment().open_reading
