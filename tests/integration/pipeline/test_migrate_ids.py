@@ -560,6 +560,28 @@ def test_extents_are_true_afterwards(connection: Connection) -> None:
     assert extent["temporal"]["interval"] == [["2023-01-01T00:00:00Z", "2024-06-01T00:00:00Z"]]
 
 
+def test_extents_that_a_process_which_died_left_behind_are_made_true(connection: Connection) -> None:
+    ingest(connection, jobs())
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    extent = collection_document(connection, MERGED)["extent"]
+    connection.execute("UPDATE ledger.collection SET refreshed_at = NULL WHERE id = %s", (MERGED,))
+    stale = {"extent": {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}}}
+    connection.execute(
+        "UPDATE pgstac.collections SET content = content || %s WHERE id = %s", (json.dumps(stale), MERGED)
+    )
+    connection.commit()
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert collection_document(connection, MERGED)["extent"] == extent
+
+
+def test_who_was_given_a_collection_has_the_new_one_too(connection: Connection) -> None:
+    ingest(connection, [job for job in jobs() if job.tag])
+    known_collections.transfer(connection, FIRST, "jsmith")
+    connection.commit()
+    migrate(connection, WITHOUT_TAG, AUTHOR)
+    assert known_collections.owner_of(connection, MERGED) == "jsmith"
+
+
 def test_two_migrations_at_once_are_one(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     with psycopg.connect(database) as other:
         assert id_moves.alone(other, 0.1)
