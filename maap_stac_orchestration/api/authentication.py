@@ -28,6 +28,9 @@ from maap_stac_orchestration.settings import Settings
 
 REALM = "maap-stac"
 
+#: Where a request's scope has who makes it.
+_PERSON = "maap_stac_orchestration.person"
+
 #: Shows in OpenAPI that a route needs a token. What is sent is read below, with an answer for each thing wrong.
 BEARER = HTTPBearer(
     scheme_name="Token",
@@ -106,9 +109,10 @@ class Authentication:
 
     def _person(self, request: Request) -> Person | None:
         """What the middleware found; looked for here where the application has no such middleware."""
-        if not hasattr(request.state, "person"):
-            request.state.person = self.identify(request)
-        person: Person | None = request.state.person
+        # In the scope, which is one request's own; `request.state` is only as separate as the server makes it.
+        if _PERSON not in request.scope:
+            request.scope[_PERSON] = self.identify(request)
+        person: Person | None = request.scope[_PERSON]
         return person
 
     def _person_of(self, request: Request, token: str) -> Person:
