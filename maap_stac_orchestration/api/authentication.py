@@ -154,8 +154,8 @@ class TokenCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request; everything but HTTP passes."""
-        # OPTIONS tells nothing, and a browser asks it without a token before it sends one.
-        if scope["type"] == "http" and scope["method"] != "OPTIONS" and _path(scope) not in self._exempt:
+        # What a browser asks before it sends a token (CORS) was answered before it came here.
+        if scope["type"] == "http" and _path(scope) not in self._exempt:
             request = Request(scope)
             try:
                 await run_in_threadpool(self._authentication.reader, request)

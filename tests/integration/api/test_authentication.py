@@ -424,7 +424,6 @@ def test_while_the_issuer_is_down_tokens_cannot_be_told_and_all_else_works(
         (CONFIGURATION, (500, b"", {})),
         (CONFIGURATION, (200, b"<html>", {})),
         (CONFIGURATION, (200, b"[]", {})),
-        (CONFIGURATION, (200, b'{"issuer": "https://login.example.org", "jwks_uri": "http://127.0.0.1:1/keys"}', {})),
         (CONFIGURATION, (302, b"", {"Location": "/elsewhere"})),
         (JWKS, (404, b"", {})),
         (JWKS, (200, b"{}", {})),
@@ -443,6 +442,16 @@ def test_an_issuer_that_answers_nonsense_is_no_fault_of_the_token(
         assert "/elsewhere" not in issuer.asked
         del issuer.instead[path]
         until_200(api, issuer.token())
+
+
+def test_keys_of_an_issuer_that_calls_itself_otherwise_are_not_trusted(
+    shared_database: str, keys: dict[str, Any]
+) -> None:
+    with running_issuer(keys) as issuer, running(oidc_issuer=issuer.url, oidc_audience=AUDIENCE) as api:
+        body = json.dumps({"issuer": ELSEWHERE, "jwks_uri": issuer.url + JWKS}).encode()
+        issuer.instead[CONFIGURATION] = (200, body, {})
+        unavailable(ask(api, issuer.token()))
+        assert JWKS not in issuer.asked
 
 
 def test_a_file_is_no_place_for_keys(shared_database: str, keys: dict[str, Any]) -> None:
@@ -508,7 +517,13 @@ def operations(api: Api) -> list[tuple[str, str]]:
 def test_closed_reading_lets_nobody_in_without_a_token(closed: Api, issuer: TestIssuer) -> None:
     asked = operations(closed)
     assert {("GET", "/"), ("GET", "/search"), ("POST", "/search"), ("GET", "/jobs"), ("GET", "/decisions")} <= {*asked}
-    for method, path in [*asked, ("GET", "/no/such/path"), ("HEAD", "/collections"), ("GET", "/_mgmt/ping/")]:
+    for method, path in [
+        *asked,
+        ("GET", "/no/such/path"),
+        ("HEAD", "/collections"),
+        ("OPTIONS", "/jobs"),
+        ("GET", "/_mgmt/ping/"),
+    ]:
         answer = ask(closed, None, method, path, json={}, allow_redirects=False)
         assert (answer.status_code, answer.headers.get("www-authenticate")) == (401, ALONE), (method, path)
 
