@@ -105,7 +105,7 @@ EVENTS: dict[Event, Description] = {
         },
     ),
     Event.COLLECTION_CHANGED: Description(
-        "A collection was made, described anew, deleted or given to another owner by a person.",
+        "A person made, changed, deleted or handed over a collection, or a job of its owner described it.",
         {
             "change": "the number of the change in the audit trail",
             "action": "collection_created, collection_changed, collection_deleted or collection_transferred",

@@ -5,9 +5,9 @@ Here belongs whether it can be used. Not here: which collection it describes, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from maap_stac_orchestration.catalog.assets import Cleaned, clean_assets, clean_links
 from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, told, unwritable
@@ -16,6 +16,29 @@ from maap_stac_orchestration.catalog.identifiers import id_fault
 from maap_stac_orchestration.catalog.job_files import JobFiles
 from maap_stac_orchestration.catalog.schema import core_errors
 from maap_stac_orchestration.problems import Code, Problem
+
+#: Bytes of title, description and keywords together. PostgreSQL keeps at most 1 MB of words with their places, which
+#: take up to several times as long as the text; one collection beyond that breaks free-text search for everybody.
+LONGEST_WORDS: Final = 100_000
+
+_WORDS = ("title", "description", "keywords")
+
+
+def words_fault(collection: Mapping[str, Any]) -> str | None:
+    """What is wrong with the length of a valid Collection's words, a sentence; None where nothing is."""
+    length = len(" ".join(_texts(collection)).encode())
+    if length <= LONGEST_WORDS:
+        return None
+    return (
+        f"title, description and keywords take {length:,} bytes together, and {LONGEST_WORDS:,} are allowed; "
+        "put long texts at an address and link to it with rel=describedby."
+    )
+
+
+def _texts(collection: Mapping[str, Any]) -> Iterator[str]:
+    for field in _WORDS:
+        value = collection.get(field)
+        yield from [value] if isinstance(value, str) else value or ()
 
 
 def prepare_collection(
@@ -38,6 +61,8 @@ def prepare_collection(
     except NotMigrated as error:
         return None, told([Problem(Code.CATALOG_INVALID, key, str(error))])
     errors = core_errors(collection)
+    if not errors and (fault := words_fault(collection)) is not None:
+        errors = [f"{fault[0].upper()}{fault[1:]}"]
     if errors:
         return None, told([Problem(Code.CATALOG_INVALID, key, " ".join(errors))])
     cleaned = Cleaned()

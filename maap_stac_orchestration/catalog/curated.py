@@ -17,17 +17,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from maap_stac_orchestration.catalog.assets import LINK_SCHEMES, STRUCTURAL_LINKS
+from maap_stac_orchestration.catalog.collection import words_fault
 from maap_stac_orchestration.catalog.datetimes import read_time, written_time
 from maap_stac_orchestration.catalog.document import NotMigrated, kind_of, migrate, printable, unwritable
 from maap_stac_orchestration.catalog.geometry import bbox_fault
 from maap_stac_orchestration.catalog.hrefs import web_fault
 from maap_stac_orchestration.catalog.schema import core_errors
 
-#: Bytes of title, description and keywords together. PostgreSQL keeps at most 1 MB of words with their places, which
-#: take up to several times as long as the text.
-LONGEST_WORDS: Final = 100_000
-
-_WORDS = ("title", "description", "keywords")
 #: Links that the API makes for a collection, and that a client sends back.
 _MADE_BY_THE_API = STRUCTURAL_LINKS | {
     *("data", "search", "conformance", "queryables", "sortables", "aggregate", "aggregations"),
@@ -169,18 +165,8 @@ def _asset_faults(collection: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _word_faults(collection: Mapping[str, Any]) -> Iterator[str]:
-    length = len(" ".join(_texts(collection)).encode())
-    if length > LONGEST_WORDS:
-        yield (
-            f"title, description and keywords take {length:,} bytes together, and {LONGEST_WORDS:,} are allowed; "
-            "put long texts at an address and link to it with rel=describedby."
-        )
-
-
-def _texts(collection: Mapping[str, Any]) -> Iterator[str]:
-    for field in _WORDS:
-        value = collection.get(field)
-        yield from [value] if isinstance(value, str) else value or ()
+    if (fault := words_fault(collection)) is not None:
+        yield fault
 
 
 def _shown(text: str) -> str:

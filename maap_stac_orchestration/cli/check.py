@@ -55,10 +55,9 @@ def command(
     """
     from datetime import UTC, datetime
 
-    from maap_stac_orchestration.pipeline.asking import registry_to_ask
     from maap_stac_orchestration.pipeline.decide import existing_collections
     from maap_stac_orchestration.pipeline.preflight import Names, NoJob, local_place, preflight, s3_place
-    from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, current_registry
+    from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, registry_in_force
     from maap_stac_orchestration.settings import Settings
     from maap_stac_orchestration.store.objects import StoreUnavailable
 
@@ -73,11 +72,14 @@ def command(
         else:
             place = local_place(Path(path), names, settings, now)
         with _database() as conn:
-            registry = _ask(conn, lambda known: registry_to_ask(settings, known)) or current_registry(settings)
+            in_force = _ask(conn, lambda known: registry_in_force(settings, known, write_down=False))
+            in_force = in_force or registry_in_force(settings)
+            if in_force.warning:
+                click.echo(f"maap-stac: note: {in_force.warning}", err=True)
             result = preflight(
                 place,
                 settings,
-                registry,
+                in_force.registry,
                 lambda wanted: _ask(conn, lambda known: existing_collections(known, wanted)),
                 now,
             )

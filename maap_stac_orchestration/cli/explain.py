@@ -229,16 +229,18 @@ class _Explainer:
         return self._last_existing[1]
 
     def _in_force(self) -> Registry:
-        """The registry file with the entries of the database."""
-        from maap_stac_orchestration.pipeline.asking import registry_to_ask
-        from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
+        """The registry file with the entries of the database; asking puts nothing on record."""
+        from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, registry_in_force
         from maap_stac_orchestration.settings import Settings
 
         try:
             with self._database("which entries of the registry it has") as connection:
-                return registry_to_ask(Settings.from_environment(), connection)
+                found = registry_in_force(Settings.from_environment(), connection, write_down=False)
         except RegistryUnavailable as error:
             raise Told(str(error)) from None
+        if found.warning:
+            click.echo(f"maap-stac: note: {found.warning}", err=True)
+        return found.registry
 
     def _from_database(self, collection: str | None) -> ExistingCollections:
         from maap_stac_orchestration.pipeline.decide import existing_collections

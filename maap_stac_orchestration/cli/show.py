@@ -11,6 +11,7 @@ import click
 
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.cli.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,6 +129,6 @@ def _section(console: Console, title: str, entries: Sequence[str]) -> None:
     console.print(f"\n  [bold]{title}[/bold]")
     for entry in entries[:_MAX_ENTRIES]:
         for line in entry.splitlines():
-            console.print(f"  {line.rstrip()}", markup=False)
+            console.print(f"  {printable(line.rstrip())}", markup=False)
     if len(entries) > _MAX_ENTRIES:
         console.print(f"  … and {len(entries) - _MAX_ENTRIES} more; --json shows all.")

@@ -289,7 +289,8 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
         locked = cursor.execute(_LOCK_COLLECTION, (collection,)).fetchone()
         if locked is None:
             return Refreshed(collection, 0, False, None)
-        overview = cursor.execute(_OVERVIEW, (collection,)).fetchone()
+        # Never prepared: a plan for any collection would lock the partitions of all, and thousands exhaust the locks.
+        overview = cursor.execute(_OVERVIEW, (collection,), prepare=False).fetchone()
         assert overview is not None
         count, start, end, west, south, east, north = overview
         if not count:
@@ -297,7 +298,7 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
             return Refreshed(collection, 0, False, locked[0])
         stretches = [(west, east)]
         if west <= -180 and east >= 180:
-            stretches = list(cursor.execute(_STRETCHES, {"collection": collection}))
+            stretches = list(cursor.execute(_STRETCHES, {"collection": collection}, prepare=False))
         found = extent(stretches, south, north, start, end)
         if found == locked[0]:
             return Refreshed(collection, count, False, found)

@@ -9,11 +9,9 @@ Locks are taken in the order in which loading takes them: writers of items, the 
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from psycopg import errors
@@ -51,10 +49,9 @@ from maap_stac_orchestration.pgstac.collections import (
 )
 from maap_stac_orchestration.pgstac.items import lock_writers
 from maap_stac_orchestration.pipeline.decide import existing_collections
+from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.pipeline.registry import current_registry
 from maap_stac_orchestration.settings import Settings
-
-_T = TypeVar("_T")
 
 #: What the registry may say of a collection that it lets be created.
 _TEMPLATE = ("title", "description", "license", "keywords", "providers")
@@ -65,8 +62,7 @@ _OUR_PREFIX: Final = "maap:"
 _FRAME: Final = frozenset({"type", "stac_version", "id", "extent"}) | _OURS
 
 #: How often a change is tried when others are in its way, and the longest pause between two tries, seconds.
-_TRIES: Final = 4
-_PAUSE: Final = 0.5
+_PASSING: Final = (errors.DeadlockDetected, errors.SerializationFailure)
 
 # While a deletion waits for a lock on the table of all items, every search waits behind it.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '15s'"
@@ -360,9 +356,7 @@ def _creation(conn: Connection, person: Person, collection: str, registry: Regis
         NotAllowed, IdTaken: see there.
     """
     existing = existing_collections(conn, [collection])
-    # An id that is or was another collection's but for case is taken for everybody, whatever else is wrong with it.
-    asking = replace(person, admin=True) if existing.clash(collection) is not None else person
-    decision = may_create(asking, collection, registry, existing)
+    decision = may_create(person, collection, registry, existing)
     if decision.code is DecisionCode.NAME_CONFLICT:
         raise IdTaken(decision.message)
     if decision.outcome is not Outcome.ACCEPT:
@@ -504,7 +498,8 @@ def _done(conn: Connection, change: Callable[[], Curated], action: Action, autho
     # The registry was read, and perhaps written down, on the same connection.
     conn.commit()
     try:
-        done = _persistently(change)
+        # A lock that is waited for in vain is no reason to wait again: somebody sits at the other end.
+        done = persistently(change, "a change of a collection", _PASSING)
     except errors.LockNotAvailable as error:
         raise CollectionBusy(
             "Others are working on the collection, or searching, for too long to be waited for. Try again in a while."
@@ -518,12 +513,3 @@ def _done(conn: Connection, change: Callable[[], Curated], action: Action, autho
         via=str(author.via),
     )
     return done
-
-
-def _persistently(change: Callable[[], _T]) -> _T:
-    for number in range(1, _TRIES):
-        try:
-            return change()
-        except (errors.DeadlockDetected, errors.SerializationFailure):
-            time.sleep(random.uniform(0, _PAUSE * number / _TRIES))  # noqa: S311  # nothing secret about it
-    return change()

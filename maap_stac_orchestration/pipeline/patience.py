@@ -37,17 +37,18 @@ PASSING = (
 )
 
 
-def persistently(work: Callable[[], _T], what: str) -> _T:
+def persistently(work: Callable[[], _T], what: str, passing: tuple[type[Exception], ...] = PASSING) -> _T:
     """Does it, and again after a short pause when others were in the way; the last failure is raised.
 
     Args:
         work: a transaction of its own, from its beginning to its end.
         what: what it does, for the log.
+        passing: the failures that end by themselves.
     """
     for number in range(1, TRIES):
         try:
             return work()
-        except PASSING as error:
+        except passing as error:
             pause = random.uniform(0, min(PAUSE, 0.1 * 2**number))  # noqa: S311  # nothing secret about it
             _log.warning("Try %d of %s failed, again in %.2f s: %s", number, what, pause, error)
             time.sleep(pause)

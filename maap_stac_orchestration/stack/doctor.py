@@ -104,7 +104,7 @@ def examine(home: Home, stack: Stack | None) -> list[Finding]:
             for line in str(error).splitlines()
         ]
         settings = None
-    if settings is not None:
+    if settings is not None and (settings.registry or stack is not None or outside.postgres):
         found += _registry(settings)
     if stack is not None or outside.postgres:
         found += _database()
@@ -259,16 +259,26 @@ def _locks(connection: psycopg.Connection[Any], name: str) -> Iterator[Finding]:
 
 
 def _registry(settings: Settings) -> Iterator[Finding]:
+    """Whether the file and, where the database answers, the entries there can be used together."""
+    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, registry_in_force
 
-    if not settings.registry:
-        return
+    warning = None
     try:
-        # Without the ledger, in which a look would leave traces.
-        registry_in_force(settings, None)
+        try:
+            with connect(application_name="maap-stac doctor", autocommit=True) as conn:
+                warning = registry_in_force(settings, conn, write_down=False).warning
+        except (DatabaseUnavailable, psycopg.Error):
+            # What is wrong with the database is told by another check.
+            registry_in_force(settings, None)
     except RegistryUnavailable as error:
+        warning = str(error)
+    if warning is not None:
         yield _error(
-            "registry_broken", settings.registry, str(error), "Correct the registry file, or MAAP_STAC_REGISTRY."
+            "registry_broken",
+            settings.registry or "the registry",
+            warning,
+            "Correct the registry file, MAAP_STAC_REGISTRY, or the entries of the database.",
         )
 
 

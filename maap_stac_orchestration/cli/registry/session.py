@@ -60,7 +60,7 @@ def registry_session(home: Path | None, command: str) -> Iterator[Session]:
 def change_options(command: _Command) -> _Command:
     """The options `--reason`, `--by`, `--home` and `--json` of commands that change the registry."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the entry as one JSON document."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
         home_option,
         click.option("--by", help="Who makes the change, for the trail.  [default: your login name]"),
         click.option("--reason", required=True, help="Why, for those who read the trail later."),

@@ -9,7 +9,7 @@ import psycopg
 import pystac
 import pytest
 
-from maap_stac_orchestration.catalog.curated import LONGEST_WORDS
+from maap_stac_orchestration.catalog.collection import LONGEST_WORDS
 from maap_stac_orchestration.pgstac.collections import (
     count_items,
     create_missing,

@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Home:
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    for name in [name for name in os.environ if name.startswith(("MAAP_STAC_", "DAGSTER_"))]:
+    for name in [name for name in os.environ if name.startswith(("MAAP_STAC_", "DAGSTER_", "AWS_"))]:
         monkeypatch.delenv(name)
 
 

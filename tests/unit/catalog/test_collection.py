@@ -32,6 +32,15 @@ def a_collection(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (collection | changes).items() if value is not ...}
 
 
+def test_words_that_would_break_the_search_over_all_collections_are_refused() -> None:
+    document, [problem] = prepare_collection(a_collection(description="water " * 20_000), KEY, files())
+    assert document is None
+    assert (problem.code, problem.object) == (Code.CATALOG_INVALID, KEY)
+    assert "take 120,000 bytes together, and 100,000 are allowed" in problem.message
+    longest = a_collection(description="w" * 100_000)
+    assert prepare_collection(longest, KEY, files())[0] is not None
+
+
 def test_a_good_collection_passes_without_structural_links() -> None:
     document = a_collection(
         links=[{"rel": "root", "href": "./catalog.json"}, {"rel": "item", "href": "./items/one.json"},

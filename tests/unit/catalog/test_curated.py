@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maap_stac_orchestration.catalog.curated import LONGEST_WORDS, NotUsable, curated_collection
+from maap_stac_orchestration.catalog.collection import LONGEST_WORDS
+from maap_stac_orchestration.catalog.curated import NotUsable, curated_collection
 from maap_stac_orchestration.catalog.schema import core_errors
 
 
