@@ -46,5 +46,7 @@ def main() -> None:
     from maap_stac_orchestration import log_events
     from maap_stac_orchestration.cli.errors import told
 
-    log_events.to_stderr()
+    # Somebody who sits there is told in sentences; lines of JSON are for whoever collects them.
+    if not sys.stderr.isatty():
+        log_events.to_stderr()
     sys.exit(told(group))

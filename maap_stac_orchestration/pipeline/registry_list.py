@@ -37,7 +37,7 @@ def list_document(
     Raises:
         RegistryUnavailable: no registry can be put in force.
     """
-    found = registry_in_force(settings, conn)
+    found = registry_in_force(settings, conn, write_down=False)
     return {
         "grants": [_listed(one, addresses) for one in picked(listing(conn, settings), selection)],
         "notes": found.registry.notes(),
