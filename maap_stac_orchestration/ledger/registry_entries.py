@@ -124,13 +124,9 @@ def history(conn: Connection, *, limit: int = 100, before: int | None = None) ->
     return [_entry(row) for row in conn.execute(_HISTORY, {"limit": limit, "before": before})]
 
 
-def last_change(conn: Connection) -> int:
-    """The number of the last change that concerns entries; 0 where there was none."""
-    return last_moment(conn).change
-
-
 def last_moment(conn: Connection) -> Moment:
-    """The last change that concerns entries, with its time, by which it differs from the same number elsewhere."""
+    """The last change that concerns entries, 0 where there was none, with its time, by which it differs from the same
+    number elsewhere."""
     row = conn.execute(_LAST_CHANGE).fetchone()
     return Moment(0, None) if row is None else Moment(*row)
 

@@ -47,21 +47,21 @@ def test_every_earlier_state_can_be_told(connection: Connection) -> None:
     ids: list[int] = []
     for number in range(4):
         ids = [*ids, grant(connection, f"maap-{number}")]
-        states.append((registry_entries.last_change(connection), ids))
+        states.append((registry_entries.last_moment(connection).change, ids))
     for id in ids[:3]:
         registry_entries.remove(connection, [id], change(connection, Action.REVOKE))
-        states.append((registry_entries.last_change(connection), [one for one in ids if one > id]))
+        states.append((registry_entries.last_moment(connection).change, [one for one in ids if one > id]))
     for number, expected in states:
         assert [entry.id for entry in registry_entries.as_of(connection, number)] == expected
     assert registry_entries.as_of(connection, 0) == []
 
 
 def test_changes_of_other_things_are_not_changes_of_entries(connection: Connection) -> None:
-    assert registry_entries.last_change(connection) == 0
+    assert registry_entries.last_moment(connection).change == 0
     grant(connection, "maap-floods")
-    before = registry_entries.last_change(connection)
+    before = registry_entries.last_moment(connection).change
     changes.record(connection, Action.TOKEN_CREATED, "ana", ANA)
-    assert registry_entries.last_change(connection) == before
+    assert registry_entries.last_moment(connection).change == before
 
 
 def test_many_entries_are_numbered_in_their_order(connection: Connection) -> None:

@@ -144,7 +144,7 @@ def test_the_same_grant_twice_is_refused_so_that_one_revocation_ends_it(connecti
 def test_a_team_is_set_as_a_whole_in_one_change(connection: Connection) -> None:
     administer.set_team(connection, SETTINGS, "boreal", ["hrodmn"], ANA)
     administer.grant(connection, SETTINGS, "grants", {**FLOODS, "users": ["@boreal"]}, ANA)
-    before = registry_entries.last_change(connection)
+    before = registry_entries.last_moment(connection).change
     assert decided(connection, "jjfrench", "maap-floods").code is DecisionCode.USER_NOT_AUTHORIZED
     entry = administer.set_team(connection, SETTINGS, "boreal", ["hrodmn", "jjfrench"], BEN)
     assert decided(connection, "jjfrench", "maap-floods").code is DecisionCode.GRANTED

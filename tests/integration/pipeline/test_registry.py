@@ -312,7 +312,7 @@ def test_versions_are_written_down_with_their_parts_and_not_again(connection: Co
     granting(connection, at(file), "maap-floods")
     for _ in range(3):
         registry = registry_in_force(at(file), connection).registry
-    change = registry_entries.last_change(connection)
+    change = registry_entries.last_moment(connection).change
     rows = connection.execute(
         "SELECT source, as_of, parts, version FROM ledger.registry_version ORDER BY id"
     ).fetchall()
