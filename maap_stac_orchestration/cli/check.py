@@ -55,13 +55,14 @@ def command(
     """
     from datetime import UTC, datetime
 
-    from maap_stac_orchestration.pipeline.decide import existing_collections
+    from maap_stac_orchestration.pipeline.decide import default_collections_told, existing_collections
     from maap_stac_orchestration.pipeline.preflight import Names, NoJob, local_place, preflight, s3_place
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable, registry_in_force
     from maap_stac_orchestration.settings import Settings
     from maap_stac_orchestration.store.objects import StoreUnavailable
 
     settings = Settings.from_environment()
+    template = settings.default_collection_template
     names = Names(username, algorithm, version, tag)
     now = datetime.now(UTC)
     try:
@@ -81,6 +82,7 @@ def command(
                 settings,
                 in_force.registry,
                 lambda wanted: _ask(conn, lambda known: existing_collections(known, wanted)),
+                lambda names: _ask(conn, lambda known: default_collections_told(known, [names], template)[names]),
                 now,
             )
     except (NoJob, StoreUnavailable, RegistryUnavailable) as error:

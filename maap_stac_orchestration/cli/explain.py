@@ -177,7 +177,7 @@ class _Explainer:
         """The decision for a case whose values have been checked."""
         tag, collection = case.get("tag"), case.get("collection")
         names = (case["username"], case["algorithm"], case["version"], tag)
-        request = Request(*names, collection, default_collection_id(names, self.template).preferred)
+        request = Request(*names, collection, self.default_collection(case, names))
         return decide(request, self.registry(case.get("registry")), self.existing(case), self.on_denied)
 
     def registry(self, file: str | None) -> Registry:
@@ -211,6 +211,15 @@ class _Explainer:
             return load_registry(Path(source.removeprefix("file://")).read_bytes(), source)
         except OSError as error:
             raise Told(f"The registry {source} cannot be read: {error.strerror}.") from None
+
+    def default_collection(self, case: Mapping[str, Any], names: tuple[str, str, str, str | None]) -> str:
+        """The id of the default collection: the one that the database would give, where that is asked."""
+        if case.get("registry") or self.registry_option or not _names_a_database():
+            return default_collection_id(names, self.template).preferred
+        from maap_stac_orchestration.pipeline.decide import default_collections_told
+
+        with self._database("whose the ids of default collections are") as connection:
+            return default_collections_told(connection, [names], self.template)[names]
 
     def existing(self, case: Mapping[str, Any]) -> ExistingCollections:
         """The collections that there are for this case: as it says, as the options say, or as the database has them."""

@@ -58,6 +58,14 @@ def existing_collections(conn: Connection, ids: Iterable[str]) -> ExistingCollec
     return ExistingCollections.of(existing_ids(conn, wanted), known_collections.deleted_ids(conn, wanted))
 
 
+def default_collections_told(conn: Connection, every: Iterable[Names], template: str) -> dict[Names, str]:
+    """Raw names -> the id of the default collection that their jobs would get now. For those who only ask: nothing is
+    taken, so that somebody else may be first."""
+    would_own = default_ids.would_own(conn, {names: default_collection_id(names, template) for names in every})
+    moved = known_collections.moved(conn, would_own.values())
+    return {names: moved.get(id, id) for names, id in would_own.items()}
+
+
 def names_of(job: Job) -> Names:
     """The raw names that the id of a job's default collection is made of."""
     return (job.username, job.algorithm, job.version, job.tag)

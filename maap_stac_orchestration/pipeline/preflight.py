@@ -26,6 +26,7 @@ from maap_stac_orchestration.governance.decision import Decision, DecisionCode, 
 from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.pipeline.batch import ClaimedJob, ReadItem, ReadJob
+from maap_stac_orchestration.pipeline.decide import names_of
 from maap_stac_orchestration.pipeline.read import CATALOG_NAME, read_jobs
 from maap_stac_orchestration.problems import Problem, Severity
 from maap_stac_orchestration.settings import Settings
@@ -41,6 +42,9 @@ _NAMED = 3
 
 #: Requested ids -> which collections there are, or None where nobody can tell.
 Existing = Callable[[frozenset[str]], ExistingCollections | None]
+
+#: Raw names of a job -> the id of its default collection, or None where nobody can tell.
+Default = Callable[[tuple[str, str, str, str | None]], str | None]
 
 
 class NoJob(ValueError):
@@ -168,7 +172,9 @@ def s3_place(address: str, names: Names, store: ObjectStore) -> Place:
     return Place(_standing_in(store, prefix, names), bucket, prefix)
 
 
-def preflight(place: Place, settings: Settings, registry: Registry, existing: Existing, now: datetime) -> Preflight:
+def preflight(
+    place: Place, settings: Settings, registry: Registry, existing: Existing, default: Default, now: datetime
+) -> Preflight:
     """Reads and checks the job, and decides about its items as a run would.
 
     Args:
@@ -177,6 +183,8 @@ def preflight(place: Place, settings: Settings, registry: Registry, existing: Ex
         registry: the registry in force.
         existing: tells which of the collections that were asked for there are; where it cannot, the decision is taken
             as if there were none.
+        default: tells the id of the default collection of raw names; where it cannot, it is the one that the template
+            gives.
         now: the time, UTC.
 
     Raises:
@@ -186,7 +194,7 @@ def preflight(place: Place, settings: Settings, registry: Registry, existing: Ex
     [read] = read_jobs([claim], place.store, settings, now)
     requested = frozenset(item.requested_collection for item in read.items if item.requested_collection)
     there_are = existing(requested) if requested else ExistingCollections.of(())
-    decisions = _decisions(read, settings, registry, there_are or ExistingCollections.of(()))
+    decisions = _decisions(read, settings, registry, there_are or ExistingCollections.of(()), default)
     items = tuple(
         CheckedItem(item, decision)
         for item in read.items
@@ -200,14 +208,13 @@ def preflight(place: Place, settings: Settings, registry: Registry, existing: Ex
 
 
 def _decisions(
-    read: ReadJob, settings: Settings, registry: Registry, existing: ExistingCollections
+    read: ReadJob, settings: Settings, registry: Registry, existing: ExistingCollections, known: Default
 ) -> dict[str | None, Decision]:
     if read.job is None:
         return {}
     job = read.job
-    default = default_collection_id(
-        (job.username, job.algorithm, job.version, job.tag), settings.default_collection_template
-    ).preferred
+    names = names_of(job)
+    default = known(names) or default_collection_id(names, settings.default_collection_template).preferred
     requested = dict.fromkeys(item.requested_collection or None for item in read.items) or {None: None}
     return {
         wanted: decide(

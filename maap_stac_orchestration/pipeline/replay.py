@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from maap_stac_orchestration.governance.decide import ExistingCollections, decide
+from maap_stac_orchestration.governance.decide import decide
 from maap_stac_orchestration.governance.decision import Decision, Outcome, Request
-from maap_stac_orchestration.governance.default_collection import default_collection_id
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import asked as trail
-from maap_stac_orchestration.ledger import default_ids
 from maap_stac_orchestration.ledger.asked import Asked
-from maap_stac_orchestration.ledger.collections import deleted_ids
 from maap_stac_orchestration.ledger.connection import Connection
-from maap_stac_orchestration.pgstac.collections import existing_ids
+from maap_stac_orchestration.pipeline.decide import default_collections_told, existing_collections
 from maap_stac_orchestration.pipeline.registry import registry_in_force
 from maap_stac_orchestration.settings import Settings
 
@@ -108,10 +105,9 @@ def replay(conn: Connection, settings: Settings, candidate: Registry, days: floa
 def _differences(
     conn: Connection, settings: Settings, portion: Sequence[Asked], now: Registry, candidate: Registry
 ) -> list[ChangedDecision]:
-    template = settings.default_collection_template
-    defaults = default_ids.would_own(conn, {one.names: default_collection_id(one.names, template) for one in portion})
-    wanted = {one.requested for one in portion}
-    existing = ExistingCollections.of(existing_ids(conn, wanted), deleted_ids(conn, wanted))
+    names = {one.names for one in portion}
+    defaults = default_collections_told(conn, names, settings.default_collection_template)
+    existing = existing_collections(conn, {one.requested for one in portion})
     found = []
     for one in portion:
         request = Request(*one.names, one.requested, defaults[one.names])

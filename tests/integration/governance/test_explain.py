@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
 from maap_stac_orchestration.cli.explain import command
+from maap_stac_orchestration.governance.default_collection import default_collection_id
+from maap_stac_orchestration.ledger import default_ids
 from maap_stac_orchestration.ledger.changes import Author, Via
 from maap_stac_orchestration.pipeline.administer import grant
 from maap_stac_orchestration.settings import Settings
@@ -72,6 +74,21 @@ def test_a_database_without_pgstac_is_a_sentence(
         monkeypatch.setenv("PGPASSWORD", str(parts["password"]))
     failure = explained("--collection", "maap-floods").exception
     assert "The database does not tell which entries of the registry it has" in str(failure)
+
+
+def test_names_whose_plain_id_is_anothers_are_told_the_id_that_they_would_get(
+    database_env: dict[str, str], connection: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    def told(algorithm: str) -> str:
+        asked = ("--username", "ana", "--algorithm", algorithm, "--version", "v1", "--json")
+        return str(json.loads(explained(*asked, given="").stdout)["collection"])
+
+    assert told("flood/map") == told("flood map") == "ana__flood-map__v1"
+    names = ("ana", "flood map", "v1", None)
+    default_ids.own(connection, names, default_collection_id(names))
+    connection.commit()
+    assert told("flood map") == "ana__flood-map__v1"
+    assert told("flood/map") == default_collection_id(("ana", "flood/map", "v1", None)).hashed
 
 
 def test_grants_of_the_database_count_beside_those_of_the_file(
