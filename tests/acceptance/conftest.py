@@ -1,4 +1,5 @@
-"""The running stack that acceptance tests share: started once a session, in a home and on ports of its own."""
+"""The running stack that acceptance tests share: started once for all of them, in a home and on ports of its own, and
+stopped after the last of them, so that it takes nothing from the tests that come later."""
 
 from __future__ import annotations
 
@@ -76,9 +77,9 @@ class Commands:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """`maap-stac` for the home of the shared stack, which runs; stopped and removed at the end of the session."""
+    """`maap-stac` for the home of the shared stack, which runs; stopped and removed after the last of them."""
     commands = Commands(tmp_path_factory.mktemp("stack") / "home")
     try:
         commands.up("--port-base", str(free_port_base()))
@@ -87,7 +88,7 @@ def stack_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command
         commands.run("down", "--purge")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(stack_commands: Commands) -> dict[str, Any]:
     """The stack.json of the shared stack. Tests share its data: use jobs of your own, and leave it running."""
     document: dict[str, Any] = json.loads((stack_commands.home / "stack.json").read_text())
