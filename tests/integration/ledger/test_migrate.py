@@ -28,6 +28,33 @@ def test_it_migrates_from_nothing_and_has_nothing_to_do_the_second_time(empty_da
         assert connection.execute("SELECT count(*) FROM ledger.job").fetchone() == (0,)
 
 
+def test_a_ledger_of_the_first_version_keeps_what_it_holds(empty_database: str) -> None:
+    first = Path(migration.__file__).parent / "migrations" / "versions" / "v0001_ledger.sql"
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE SCHEMA ledger")
+        connection.execute(first.read_text().encode())
+        connection.execute("CREATE TABLE ledger.migration (version_num varchar(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO ledger.migration VALUES ('v0001')")
+        connection.execute(
+            "INSERT INTO ledger.job (bucket, prefix, day, job_time, username, algorithm, version, due_at,"
+            " catalog_modified) VALUES ('b', 'ana/', '2026-01-01', now(), 'ana', 'flood', 'v1', now(), now())"
+        )
+        connection.execute(
+            "INSERT INTO ledger.decision (job_id, username, algorithm, version, requested, code, outcome, rule,"
+            " message, registry_version) VALUES (1, 'ana', 'flood', 'v1', %s, 'invalid_name', 'fallback', 'r', 'm', 'none')",
+            # Longer than an index takes.
+            ("Water " * 600,),
+        )
+        connection.execute("INSERT INTO ledger.collection (id, owner) VALUES ('ana--floods', 'ana')")
+    assert migrate(empty_database) is True
+    with psycopg.connect(empty_database) as connection:
+        assert current(connection) == head()
+        assert connection.execute("SELECT username, code FROM ledger.decision").fetchall() == [("ana", "invalid_name")]
+        # Nobody can tell any more which of its words a person wrote, so none of them is taken for a machine's.
+        kept = connection.execute("SELECT owner, described, deleted_at FROM ledger.collection").fetchall()
+        assert kept == [("ana", {}, None)]
+
+
 def test_those_who_migrate_at_once_wait_for_each_other(empty_database: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(migrate, [empty_database] * 4)) == [False, False, False, True]
