@@ -41,7 +41,8 @@ def test_a_ledger_of_the_first_version_keeps_what_it_holds(empty_database: str) 
         )
         connection.execute(
             "INSERT INTO ledger.decision (job_id, username, algorithm, version, requested, code, outcome, rule,"
-            " message, registry_version) VALUES (1, 'ana', 'flood', 'v1', %s, 'invalid_name', 'fallback', 'r', 'm', 'none')",
+            " message, registry_version)"
+            " VALUES (1, 'ana', 'flood', 'v1', %s, 'invalid_name', 'fallback', 'r', 'm', 'none')",
             # Longer than an index takes.
             ("Water " * 600,),
         )
