@@ -250,9 +250,9 @@ is written after what it tells was committed, so nothing that stands in the log 
 is the audit trail (`maap-stac decisions`, `GET /decisions`), which has all of them also when a process is killed.
 
 The lines go to stderr of the process in which it happened: a Dagster run (in the UI, the run's `stderr` tab), Dagster's
-code server (for its sensors), the API, or a `maap-stac` command. Other lines may stand between them; those that begin
-with `{{"event":` are events. A value is text, a number or null, everything outside ASCII is escaped, and a line feed in
-a value is `\\n`, so an event is always one line.
+code server (for its sensors), the API, or a `maap-stac` command whose stderr is no terminal. Other lines may stand
+between them; those that begin with `{{"event":` are events. A value is text, a number or null, everything outside ASCII
+is escaped, and a line feed in a value is `\\n`, so an event is always one line.
 
 ```json
 {json.dumps(_EXAMPLE)}
