@@ -67,7 +67,11 @@ async def connections(app: FastAPI) -> AsyncIterator[None]:
 
 @contextmanager
 def ledger_connection(request: Request) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to the ledger for one request; what it read is rolled back, so nothing is ever left open."""
+    """A connection to the ledger for one request.
+
+    Committed at its end, or rolled back after an error, so that nothing is ever left open; whoever writes commits by
+    themselves, before they tell anybody.
+    """
     pool = cast("LedgerPool", request.app.state.ledger_pool)
     with pool.connection() as connection:
         yield connection

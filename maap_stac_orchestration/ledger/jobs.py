@@ -28,6 +28,7 @@ from maap_stac_orchestration.ledger.records import (
     State,
     Transition,
 )
+from maap_stac_orchestration.ledger.texts import storable
 
 #: What jobs can be grouped by.
 GROUP_FIELDS = ("username", "algorithm", "version", "tag")
@@ -169,7 +170,7 @@ def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobD
 
     Where several buckets hold the prefix and none is named, it is the job that came to notice last.
     """
-    whole = prefix if prefix.endswith("/") else f"{prefix}/"
+    whole = storable(prefix if prefix.endswith("/") else f"{prefix}/")
     row = conn.execute(_GET, {"prefix": whole, "bucket": bucket}).fetchone()
     if row is None:
         return None
@@ -226,10 +227,11 @@ def summary(
 def _question(asked: JobFilter) -> tuple[sql.SQL, list[sql.Composable], dict[str, sql.SQL], dict[str, Any]]:
     """What to walk along, under which conditions, in the order of which columns, with which parameters."""
     parameters: dict[str, Any] = {
-        name: value for name in JobFilter.__dataclass_fields__ if (value := getattr(asked, name)) is not None
+        # What the ledger cannot hold, no job is called; the comparison must not fail on it either.
+        name: storable(str(value)) if isinstance(value, str) else value
+        for name in JobFilter.__dataclass_fields__
+        if (value := getattr(asked, name)) is not None
     }
-    if asked.state is not None:
-        parameters["state"] = str(asked.state)
     listed = asked.collection is not None or asked.code is not None
     order = (
         {"time": sql.SQL("listed.job_time"), "id": sql.SQL("listed.job_id")}

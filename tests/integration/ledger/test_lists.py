@@ -195,3 +195,11 @@ listed AS (
 )
 INSERT INTO ledger.job_code (code, job_time, job_id) SELECT 'item_invalid', job_time, id FROM many WHERE id % 3 = 0
 """
+
+
+@pytest.mark.parametrize("name", ["an\0a", "an\udce4"], ids=["NUL", "not UTF-8"])
+def test_what_no_text_can_hold_is_nobodys_name_and_finds_nothing(ten: Connection, name: str) -> None:
+    for field in ("username", "algorithm", "version", "tag", "collection", "run_id"):
+        assert listed(ten, **{field: name}) == []
+    assert get_job(ten, name) is None
+    assert listed(ten, username="ana"), "the connection is as good as before"
