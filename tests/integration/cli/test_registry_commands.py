@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +9,12 @@ import psycopg
 import pytest
 
 from maap_stac_orchestration.api.models import ChangeModel, DecisionsModel, EntriesModel, EntryDetailModel
-from maap_stac_orchestration.cli import group
-from maap_stac_orchestration.cli.errors import told
 from maap_stac_orchestration.cli.registry import COMMANDS
 from maap_stac_orchestration.governance.decide import ExistingCollections, decide
 from maap_stac_orchestration.governance.decision import OnDenied, Request
 from maap_stac_orchestration.pipeline.registry import current_registry
-from maap_stac_orchestration.settings import Settings, settings
+from maap_stac_orchestration.settings import Settings
+from tests.integration.cli.commands import Run
 from tests.integration.pipeline.batches import Written, document, ingest
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -34,22 +29,6 @@ grants:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    def json(self) -> Any:
-        assert self.code == 0, self.stderr
-        return json.loads(self.stdout)
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
 def registry_file(tmp_path: Path) -> Path:
     file = tmp_path / "registry.yaml"
@@ -58,25 +37,10 @@ def registry_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    database_env: dict[str, str],
-    registry_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Run]:
+def run(maap_stac: Run, registry_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `maap-stac` with arguments, over a fresh database and the registry file."""
     monkeypatch.setenv("MAAP_STAC_REGISTRY", str(registry_file))
-    settings.cache_clear()
-
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["maap-stac", *arguments])
-        capsys.readouterr()
-        code = told(group)
-        printed = capsys.readouterr()
-        return Answer(code, printed.out, printed.err)
-
-    yield call
-    settings.cache_clear()
+    return maap_stac
 
 
 def decided(connection: Connection, collection: str, username: str = "ana", algorithm: str = "flood@v1") -> str:
@@ -258,8 +222,10 @@ def test_a_narrow_terminal_cuts_no_ids(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "ana-with-a-long-name" in run("registry", "list").stdout.replace("\n", "")
 
 
-def test_a_broken_file_is_said_loudly_and_the_last_good_one_listed(run: Run, registry_file: Path) -> None:
-    run("registry", "list")
+def test_a_broken_file_is_said_loudly_and_the_last_good_one_listed(
+    run: Run, registry_file: Path, connection: Connection
+) -> None:
+    current_registry(Settings.from_environment(), connection)
     registry_file.write_text("version: 1\ngrants: 7\n")
     listed = run("registry", "list")
     assert listed.code == 0
@@ -267,12 +233,17 @@ def test_a_broken_file_is_said_loudly_and_the_last_good_one_listed(run: Run, reg
     assert "shared" in listed.stdout
 
 
-def test_the_history_tells_changes_and_loads_newest_first(run: Run, registry_file: Path) -> None:
+def test_the_history_tells_changes_and_loads_newest_first(
+    run: Run, registry_file: Path, connection: Connection
+) -> None:
     entry = run("registry", "grant", "maap-*", "--user", "ana", "--reason", "campaign", "--by", "bea", "--json").json()
-    version = run("registry", "list", "--json").json()["registry_version"]
+    version = current_registry(Settings.from_environment(), connection).version
     run("registry", "revoke", str(entry["id"]), "--reason", "it ended", "--by", "carl")
     registry_file.write_text("version: 1\ngrants: 7\n")
+    # Whoever only looks puts nothing on record.
     run("registry", "list")
+    assert not [one for one in run("registry", "history", "--json").json()["history"] if one.get("ok") is False]
+    current_registry(Settings.from_environment(), connection)
     history = run("registry", "history", "--json").json()["history"]
     assert [one["at"] for one in history] == sorted((one["at"] for one in history), reverse=True)
     changes = [one for one in history if one["what"] == "change"]

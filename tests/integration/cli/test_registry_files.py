@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from maap_stac_orchestration.cli import group
-from maap_stac_orchestration.cli.errors import told
 from maap_stac_orchestration.governance.decide import ExistingCollections, decide
 from maap_stac_orchestration.governance.decision import Decision, Request
 from maap_stac_orchestration.governance.registry import Registry, load_registry
 from maap_stac_orchestration.ledger import changes, registry_entries
 from maap_stac_orchestration.pipeline.registry import current_registry
-from maap_stac_orchestration.settings import Settings, settings
+from maap_stac_orchestration.settings import Settings
 from tests.conftest import MotoStore
+from tests.integration.cli.commands import Run
 from tests.integration.pipeline.batches import Written, document, ingest
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -44,18 +41,6 @@ ASKED = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
 def registry_file(tmp_path: Path) -> Path:
     file = tmp_path / "registry.yaml"
@@ -64,25 +49,10 @@ def registry_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    database_env: dict[str, str],
-    registry_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Run]:
+def run(maap_stac: Run, registry_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `maap-stac registry` with arguments, over a fresh database and the registry file."""
     monkeypatch.setenv("MAAP_STAC_REGISTRY", str(registry_file))
-    settings.cache_clear()
-
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["maap-stac", "registry", *arguments])
-        capsys.readouterr()
-        code = told(group)
-        printed = capsys.readouterr()
-        return Answer(code, printed.out, printed.err)
-
-    yield call
-    settings.cache_clear()
+    return partial(maap_stac, "registry")
 
 
 def decisions(registry: Registry) -> list[tuple[str, str, str | None]]:

@@ -6,48 +6,25 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
-from maap_stac_orchestration.cli import main
 from maap_stac_orchestration.ledger import changes, tokens
 from maap_stac_orchestration.ledger.changes import Action
 from tests.conftest import free_port
+from tests.integration.cli.commands import Run
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
-def run(database_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(maap_stac: Run) -> Run:
     """Runs `maap-stac token` with arguments, over a fresh database."""
-
-    def call(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["maap-stac", "token", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Answer(ended.value.code, printed.out, printed.err)
-
-    return call
+    return partial(maap_stac, "token")
 
 
 def create(run: Run, *more: str, username: str = "ana") -> dict[str, Any]:
