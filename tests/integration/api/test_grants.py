@@ -169,8 +169,9 @@ def test_the_list_can_be_asked_about_a_user_an_id_or_a_kind(
     assert [one["collection"] or one["team"] for one in listed] == expected
 
 
-def test_a_file_that_breaks_is_told_with_the_list(admin: Caller, file: Path) -> None:
+def test_a_file_that_breaks_is_told_with_the_list(admin: Caller, connection: Connection, file: Path) -> None:
     good = admin.get("/registry/grants")
+    current_registry(Settings(registry=str(file)), connection)
     file.write_text("version: 1\ngrants: 7\n")
     listed = admin.get("/registry/grants")
     assert "line 2" in listed["warning"]
