@@ -137,7 +137,9 @@ def list_decisions(
     # One more than asked for tells whether there is another page.
     rows = conn.execute(statement, {**parameters, "limit": limit + 1}).fetchall()
     more = len(rows) > limit and limit > 0
-    return DecisionPage(tuple(_recorded(row) for row in rows[:limit]), str(rows[limit - 1][0]) if more else None)
+    return DecisionPage(
+        tuple(recorded_decision(row[1], row[2:]) for row in rows[:limit]), str(rows[limit - 1][0]) if more else None
+    )
 
 
 def _parameters(asked: DecisionFilter) -> dict[str, Any]:
@@ -163,8 +165,15 @@ def _position(conn: Connection, token: str) -> tuple[int, datetime]:
     return number, row[0]
 
 
-def _recorded(row: tuple[Any, ...]) -> RecordedDecision:
-    _, prefix, code, outcome, collection, requested, rule, message, registry_version, *rest = row
+def recorded_decision(prefix: str, row: tuple[Any, ...]) -> RecordedDecision:
+    """A decision about the job with this output prefix.
+
+    Args:
+        prefix: the job's.
+        row: code, outcome, collection, requested, rule, message, registry version, username, algorithm, version, tag,
+            time, run.
+    """
+    code, outcome, collection, requested, rule, message, registry_version, *rest = row
     username, algorithm, version, tag, at, run_id = rest
     return RecordedDecision(
         decision=Decision(DecisionCode(code), Outcome(outcome), collection, requested, rule, message, registry_version),

@@ -12,8 +12,8 @@ from typing import Any
 
 from psycopg import sql
 
-from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.ledger.connection import Connection
+from maap_stac_orchestration.ledger.decisions import recorded_decision
 from maap_stac_orchestration.ledger.records import (
     GroupSummary,
     ItemResult,
@@ -24,7 +24,6 @@ from maap_stac_orchestration.ledger.records import (
     JobSummary,
     Pin,
     RecordedCatalog,
-    RecordedDecision,
     State,
     Transition,
 )
@@ -182,7 +181,7 @@ def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobD
     return JobDetail(
         summary=summary,
         transitions=transitions,
-        decisions=tuple(_decision(row, whole) for row in conn.execute(_DECISIONS, of_job)),
+        decisions=tuple(recorded_decision(whole, row) for row in conn.execute(_DECISIONS, of_job)),
         problems=tuple(
             {"code": code, "severity": severity, "object": about, "message": message, "fix": fix}
             for code, severity, about, message, fix in conn.execute(_PROBLEMS, of_job)
@@ -277,21 +276,6 @@ def _summary(row: tuple[Any, ...]) -> JobSummary:
         discovered=discovered,
         updated=updated,
         due=due,
-    )
-
-
-def _decision(row: tuple[Any, ...], prefix: str) -> RecordedDecision:
-    code, outcome, collection, requested, rule, message, registry_version, *rest = row
-    username, algorithm, version, tag, at, run_id = rest
-    return RecordedDecision(
-        decision=Decision(DecisionCode(code), Outcome(outcome), collection, requested, rule, message, registry_version),
-        username=username,
-        algorithm=algorithm,
-        version=version,
-        tag=tag,
-        job_prefix=prefix,
-        at=at,
-        run_id=run_id,
     )
 
 
