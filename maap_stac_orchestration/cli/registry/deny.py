@@ -7,29 +7,20 @@ from typing import Any
 
 import click
 
-from maap_stac_orchestration.cli.registry.session import author, change_options, registry_session, show_change
-from maap_stac_orchestration.governance.decision import OnDenied
+from maap_stac_orchestration.cli.registry.session import (
+    author,
+    change_options,
+    entry_options,
+    registry_session,
+    show_change,
+)
 
 
 @click.command(
     epilog="\b\nExample:\n  maap-stac registry deny 'maap-*' --user jsmith --reason 'Outputs under review'",
     short_help="Forbid somebody a collection or a prefix.",
 )
-@click.argument("pattern")
-@click.option(
-    "--user", "users", multiple=True, required=True, help="A username, @team, or * for everyone; may be repeated."
-)
-@click.option(
-    "--algorithm",
-    "algorithms",
-    multiple=True,
-    help="name@version, with * in either; may be repeated.  [default: whatever the algorithm]",
-)
-@click.option(
-    "--on-denied",
-    type=click.Choice([str(one) for one in OnDenied]),
-    help="What becomes of items that are denied a collection of this pattern.",
-)
+@entry_options
 @change_options
 def command(
     pattern: str,

@@ -7,8 +7,13 @@ from typing import Any
 
 import click
 
-from maap_stac_orchestration.cli.registry.session import author, change_options, registry_session, show_change
-from maap_stac_orchestration.governance.decision import OnDenied
+from maap_stac_orchestration.cli.registry.session import (
+    author,
+    change_options,
+    entry_options,
+    registry_session,
+    show_change,
+)
 
 
 @click.command(
@@ -16,22 +21,8 @@ from maap_stac_orchestration.governance.decision import OnDenied
     "      --create --reason 'Agreed with the boreal team'",
     short_help="Let somebody write to a collection or a prefix.",
 )
-@click.argument("pattern")
-@click.option(
-    "--user", "users", multiple=True, required=True, help="A username, @team, or * for everyone; may be repeated."
-)
-@click.option(
-    "--algorithm",
-    "algorithms",
-    multiple=True,
-    help="name@version, with * in either; may be repeated.  [default: whatever the algorithm]",
-)
+@entry_options
 @click.option("--create", is_flag=True, help="Let the collection be created on first use.")
-@click.option(
-    "--on-denied",
-    type=click.Choice([str(one) for one in OnDenied]),
-    help="What becomes of items that are denied a collection of this pattern.",
-)
 @click.option("--title", help="The title of a collection that this grant creates.")
 @click.option("--description", help="Its description.")
 @click.option("--license", help="Its licence, an SPDX identifier or `other`.")

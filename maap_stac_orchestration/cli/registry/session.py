@@ -17,6 +17,7 @@ import click
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.terminal import print_table, printable
+from maap_stac_orchestration.governance.decision import OnDenied
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.changes import Author
@@ -55,6 +56,32 @@ def registry_session(home: Path | None, command: str) -> Iterator[Session]:
             yield Session(connection, settings())
     except (DatabaseUnavailable, RegistryUnavailable, Refused) as error:
         raise Told(str(error)) from error
+
+
+def entry_options(command: _Command) -> _Command:
+    """The argument PATTERN and the options `--user`, `--algorithm` and `--on-denied` of grants and denials."""
+    for option in (
+        click.option(
+            "--on-denied",
+            type=click.Choice([str(one) for one in OnDenied]),
+            help="What becomes of items that are denied a collection of this pattern.",
+        ),
+        click.option(
+            "--algorithm",
+            "algorithms",
+            multiple=True,
+            help="name@version, with * in either; may be repeated.  [default: whatever the algorithm]",
+        ),
+        click.option(
+            *("--user", "users"),
+            multiple=True,
+            required=True,
+            help="A username, @team, or * for everyone; may be repeated.",
+        ),
+        click.argument("pattern"),
+    ):
+        command = option(command)
+    return command
 
 
 def change_options(command: _Command) -> _Command:
