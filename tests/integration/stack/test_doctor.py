@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from maap_stac_orchestration.ledger.changes import Author, Via
+from maap_stac_orchestration.pipeline.administer import set_team
+from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack import doctor
 from maap_stac_orchestration.stack.events import wire
 from maap_stac_orchestration.stack.home import Home
@@ -105,6 +108,20 @@ def test_a_registry_that_does_not_load_is_told(home, database_env, queue_url, mo
     broken.write_text("grants: 7\n")
     monkeypatch.setenv("MAAP_STAC_REGISTRY", str(broken))
     assert codes(home)["registry_broken"].object == str(broken)
+
+
+def test_a_registry_file_that_contradicts_the_entries_of_the_database_is_told(
+    home, database_env, connection, queue_url, monkeypatch, tmp_path
+):
+    set_team(connection, Settings(), "boreal", ["ana"], Author("root", Via.CLI, "a campaign"))
+    file = tmp_path / "registry.yaml"
+    file.write_text("version: 1\nteams: {boreal: [ana]}\n")
+    monkeypatch.setenv("MAAP_STAC_REGISTRY", str(file))
+    assert codes(home) == {}
+    file.write_text("version: 1\nteams: {boreal: [bob]}\n")
+    assert "boreal" in codes(home)["registry_broken"].message
+    (recorded,) = connection.execute("SELECT count(*) FROM ledger.registry_version").fetchone()
+    assert recorded == 0, "looking puts nothing on record"
 
 
 def test_a_full_disk_is_told(home, database_env, queue_url, monkeypatch):
