@@ -12,7 +12,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup browser run test check format bench lock clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,8 +23,11 @@ setup: ## Install what is missing and put the project into .venv (quick when not
 run: setup ## Start the local stack, submit the demo jobs, show the URLs; Ctrl-C stops it, the data stay.
 	@exec $(VENV)/maap-stac up --demo
 
-test: setup check ## Everything that continuous integration runs.
+test: browser check ## Everything that continuous integration runs.
 	$(VENV)/pytest $(TESTS)
+
+browser: # What the tests need beyond `make setup`.
+	@./setup.sh --with-browser
 
 check: setup ## The quick checks: format, lint, types, import contracts, Dagster definitions.
 	$(VENV)/ruff format --check --quiet .

@@ -2,6 +2,8 @@
 # Puts the project and all it needs into .venv; called by `make setup`. Installs what the machine lacks: on Debian and
 # Ubuntu by apt-get (as root, or with sudo), on macOS by Homebrew. Quick when nothing changed since the last time.
 #
+# With --with-browser also Chromium, for the tests of what people see.
+#
 # What is taken from where: PostgreSQL with PostGIS and Python from the system's packages; uv, by its hash, into .uv; all
 # else by uv, by hashes, into .venv. No file that this writes names a package index: pip's and uv's own settings hold.
 set -eu
@@ -17,9 +19,25 @@ stamp() {
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
+has_browser() {
+  command -v chromium >/dev/null 2>&1 && return 0
+  for installed in "$HOME"/.cache/ms-playwright/chromium-* "$HOME"/Library/Caches/ms-playwright/chromium-*; do
+    [ ! -d "$installed" ] || return 0
+  done
+  return 1
+}
+
+browser_wanted=
+case "${1-}" in
+  "") ;;
+  --with-browser) has_browser || browser_wanted=1 ;;
+  *) fail "setup.sh knows --with-browser alone, not $1." ;;
+esac
+
 # ---- Nothing changed? -----------------------------------------------------------------------------------------------
 wanted=$(stamp)
-if [ "$(cat .venv/setup.stamp 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/maap-stac ] && fits .venv/bin/python; then
+if [ "$(cat .venv/setup.stamp 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/maap-stac ] && fits .venv/bin/python &&
+  [ -z "$browser_wanted" ]; then
   exit 0
 fi
 
@@ -162,4 +180,18 @@ rm -f .venv/setup.stamp
 .uv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --build-constraints requirements-bootstrap.lock -e . ||
   fail "uv could not install the project; see above."
 printf '%s\n' "$wanted" >.venv/setup.stamp
+
+# ---- For tests: a browser ------------------------------------------------------------------------------------------
+if [ -n "$browser_wanted" ]; then
+  # Ubuntu's package chromium is an empty one that asks for a snap.
+  if apt && grep -qx 'ID=debian' /etc/os-release; then
+    apt_install chromium fonts-dejavu-core
+  else
+    say "installing Chromium with playwright"
+    .venv/bin/playwright install chromium || fail "playwright could not install Chromium; see above."
+    if apt; then
+      as_root "$PWD/.venv/bin/playwright" install-deps chromium || fail "what Chromium needs could not be installed."
+    fi
+  fi
+fi
 say "ready: .venv/bin/maap-stac --help"

@@ -72,6 +72,7 @@ def new_catalogs(
     """One tick."""
     from maap_stac_orchestration.discovery.days import first_day, partition_of
     from maap_stac_orchestration.ledger.claims import batches_of, due_days
+    from maap_stac_orchestration.ledger.submissions import compact
 
     began = time.monotonic()
     current = settings()
@@ -88,6 +89,8 @@ def new_catalogs(
         due = [DueWork(day, priority) for day, priority in by_partition.items()]
         pending = _pending_runs(context.instance, [work.day for work in due])
         claimed = batches_of(conn, [run.run_id for run in pending])
+        compact(conn)
+        conn.commit()
     left = _TICK_SECONDS - (time.monotonic() - began)
     chosen = days_to_ask_for(due, pending, claimed, now=datetime.now(UTC), at_most=_MOST_RUNS if left > 0 else 0)
     requests = [_request(work) for work in chosen]

@@ -43,6 +43,7 @@ class JobQuery(BaseModel):
     collection: Text | None = Field(default=None, description="Jobs with items in this collection.")
     run_id: Text | None = Field(default=None, description="Jobs that this Dagster run took on.")
     since: Time | None = Field(default=None, description="Jobs that ran at this time (RFC 3339) or later.")
+    until: Time | None = Field(default=None, description="Jobs that ran before this time (RFC 3339).")
     code: Code | None = Field(default=None, description="Jobs with a problem of this code.")
 
     def to_filter(self) -> JobFilter:

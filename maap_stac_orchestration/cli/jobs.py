@@ -44,11 +44,22 @@ STYLES = {
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
     help="Jobs that ran at this time (UTC) or later.",
 )
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="Jobs that ran before this time (UTC).",
+)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the form of GET /jobs.")
 def command(
-    state: str | None, since: datetime | None, limit: int, home: Path | None, as_json: bool, **names: str | None
+    state: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    home: Path | None,
+    as_json: bool,
+    **names: str | None,
 ) -> None:
     """Lists what became of jobs, newest first, straight from the ledger."""
     use_stack(home, ("PGHOST",))
@@ -60,7 +71,13 @@ def command(
     asked = JobFilter(
         state=None if state is None else State(state),
         since=None if since is None else since.replace(tzinfo=UTC),
-        **names,
+        until=None if until is None else until.replace(tzinfo=UTC),
+        username=names["username"],
+        algorithm=names["algorithm"],
+        version=names["version"],
+        tag=names["tag"],
+        collection=names["collection"],
+        run_id=names["run_id"],
     )
     try:
         with connect(application_name="maap-stac jobs") as connection:

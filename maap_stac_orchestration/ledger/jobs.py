@@ -50,6 +50,7 @@ _CONDITIONS = {
     "tag": sql.SQL("job.tag = %(tag)s"),
     "state": sql.SQL("job.state = %(state)s"),
     "since": sql.SQL("{time} >= %(since)s"),
+    "until": sql.SQL("{time} < %(until)s"),
     # As an array: few jobs to be looked up, never a condition to be checked along the list of all jobs.
     "run_id": sql.SQL("""job.id = ANY (ARRAY(
         SELECT DISTINCT transition.job_id FROM ledger.transition WHERE transition.run_id = %(run_id)s

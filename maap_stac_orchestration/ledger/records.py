@@ -273,6 +273,8 @@ class JobFilter:
     run_id: str | None = None
     #: Jobs that ran at this time (UTC, by their output prefix) or later.
     since: datetime | None = None
+    #: Jobs that ran before this time, so that a day ends where the next one begins.
+    until: datetime | None = None
     #: Jobs with a problem of this code.
     code: str | None = None
 
