@@ -27,10 +27,13 @@ has_browser() {
   return 1
 }
 
+# The driver of playwright is a Node.js that is linked to it.
+has_libatomic() { [ "$(uname -s)" != Linux ] || ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
+
 browser_wanted=
 case "${1-}" in
   "") ;;
-  --with-browser) has_browser || browser_wanted=1 ;;
+  --with-browser) { has_browser && has_libatomic; } || browser_wanted=1 ;;
   *) fail "setup.sh knows --with-browser alone, not $1." ;;
 esac
 
@@ -185,8 +188,9 @@ printf '%s\n' "$wanted" >.venv/setup.stamp
 if [ -n "$browser_wanted" ]; then
   # Ubuntu's package chromium is an empty one that asks for a snap.
   if apt && grep -qx 'ID=debian' /etc/os-release; then
-    apt_install chromium fonts-dejavu-core
+    apt_install chromium fonts-dejavu-core libatomic1
   else
+    ! apt || has_libatomic || apt_install libatomic1
     say "installing Chromium with playwright"
     .venv/bin/playwright install chromium || fail "playwright could not install Chromium; see above."
     if apt; then
