@@ -28,7 +28,7 @@ has_browser() {
 }
 
 # The driver of playwright is a Node.js that is linked to it.
-has_libatomic() { [ "$(uname -s)" != Linux ] || ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
+has_libatomic() { [ "$(uname -s)" != Linux ] || PATH="$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1'; }
 
 browser_wanted=
 case "${1-}" in
