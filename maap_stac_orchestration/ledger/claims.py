@@ -41,13 +41,14 @@ ORDER BY id
 """
 
 # A job that broke its run before takes up more of the batch the more often it did, up to all of it: what breaks runs
-# ends up alone, and does not drag others along until they count as failed.
+# ends up alone, and does not drag others along until they count as failed. Such jobs come after all others of their
+# priority, since some dozens of them, each in a run of its own, would keep live work waiting for minutes.
 _CLAIM = """
 WITH due AS (
     SELECT id, priority, due_at, estimated_items, attempts
     FROM ledger.job
     WHERE day = %(day)s AND due_at <= now()
-    ORDER BY priority, due_at, id
+    ORDER BY priority, attempts > 1, due_at, id
     LIMIT %(max_jobs)s
     FOR NO KEY UPDATE SKIP LOCKED
 ),
@@ -62,7 +63,7 @@ weighed AS (
             END
         ) OVER running AS weight
     FROM due
-    WINDOW running AS (ORDER BY priority, due_at, id)
+    WINDOW running AS (ORDER BY priority, attempts > 1, due_at, id)
 ),
 taken AS (
     UPDATE ledger.job SET
@@ -202,7 +203,7 @@ CROSS JOIN LATERAL (
         SELECT job.priority, job.due_at
         FROM ledger.job
         WHERE job.day = days.day AND job.due_at <= now()
-        ORDER BY job.priority, job.due_at
+        ORDER BY job.priority, job.attempts > 1, job.due_at
         LIMIT %(counted)s
     ) AS claimable
 ) AS due

@@ -154,3 +154,7 @@ CREATE INDEX delivery_due ON ledger.delivery (due_at, id) WHERE due_at IS NOT NU
 CREATE INDEX delivery_of_job ON ledger.delivery (job_id, id);
 CREATE INDEX delivery_of_endpoint ON ledger.delivery (endpoint_id, id);
 COMMENT ON TABLE ledger.delivery IS 'What endpoints are told, and whether they were.';
+
+-- Claiming: jobs that broke a run come after those of their priority that did not.
+DROP INDEX ledger.job_due;
+CREATE INDEX job_due ON ledger.job (day, priority, (attempts > 1), due_at, id) WHERE due_at IS NOT NULL;
