@@ -149,17 +149,32 @@ def explain_missing(api_url: str, missing: Iterable[Submitted]) -> tuple[str, ..
     return tuple(_reason(api_url, one) for one in missing)
 
 
-def _reason(api_url: str, one: Submitted) -> str:
-    url = f"{api_url.rstrip('/')}/jobs/{quote(one.prefix, safe='')}"
+def job_document(api_url: str, prefix: str) -> dict[str, Any] | None:
+    """What the status API tells of a job; None before its catalog has come to notice.
+
+    Raises:
+        ApiUnavailable: it does not answer, or with an error.
+    """
+    url = f"{api_url.rstrip('/')}/jobs/{quote(prefix, safe='')}"
     try:
         with urlopen(url, timeout=10) as answer:  # noqa: S310 - the operator's own API address
-            job: dict[str, Any] = json.load(answer)
+            document: dict[str, Any] = json.load(answer)
     except HTTPError as error:
         if error.code == 404:
-            return f"{one.prefix} is in the bucket, but its catalog.json has not come to notice yet."
-        return f"{one.prefix}: the status API answered {error.code}."
+            return None
+        raise ApiUnavailable(f"the status API answered {error.code}") from error
     except (URLError, OSError, ValueError) as error:
-        return f"{one.prefix}: the status API does not answer ({error})."
-    problems = [problem["code"] if isinstance(problem, dict) else str(problem) for problem in job["problems"]]
+        raise ApiUnavailable(f"the status API does not answer ({error})") from error
+    return document
+
+
+def _reason(api_url: str, one: Submitted) -> str:
+    try:
+        job = job_document(api_url, one.prefix)
+    except ApiUnavailable as error:
+        return f"{one.prefix}: {error}."
+    if job is None:
+        return f"{one.prefix} is in the bucket, but its catalog.json has not come to notice yet."
+    problems = [problem["code"] for problem in job["problems"]]
     because = f" because of {', '.join(sorted(set(problems)))}" if problems else ""
     return f"{one.prefix} is {job['state']}{because}."

@@ -63,6 +63,7 @@ class DemoJob:
     year: int
     month: int
     layout: Layout
+    tag: str = TAG
 
     @property
     def start(self) -> datetime:
@@ -83,7 +84,7 @@ class DemoJob:
 
     def prefix(self, time: datetime) -> str:
         """The output prefix of a run of this job at `time` (UTC), ending in `/`."""
-        return f"{folder(self.layout)}{time:%Y/%m/%d/%H/%M/%S/%f}/"
+        return f"{folder(self.layout, self.tag)}{time:%Y/%m/%d/%H/%M/%S/%f}/"
 
     def metadata_name(self, time: datetime) -> str:
         """The name of the job metadata of a run at `time` (UTC)."""
@@ -92,10 +93,13 @@ class DemoJob:
         return f"outputs_result-{time:%Y%m%dT%H%M%S%f}.met.json"
 
 
-def folder(layout: Layout) -> str:
-    """The folder that holds all runs of the algorithm in a layout, ending in `/`."""
+def folder(layout: Layout, tag: str = TAG) -> str:
+    """The folder that holds all runs of the algorithm with a tag in a layout, ending in `/`.
+
+    In today's layout it holds the runs with other tags too.
+    """
     if layout is Layout.OLDER:
-        return f"{USERNAME}/dps_output/{ALGORITHM}/{VERSION}/{TAG}/"
+        return f"{USERNAME}/dps_output/{ALGORITHM}/{VERSION}/{tag}/"
     return f"{USERNAME}/dps_output/{ALGORITHM}_{_DEPLOYMENT}/{VERSION}/"
 
 

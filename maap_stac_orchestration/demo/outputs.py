@@ -52,11 +52,15 @@ def output_files(job: DemoJob, time: datetime, size: int = SIZE) -> tuple[Output
         OutputFile(f"{band}.tif", _cog(getattr(reflectance, band), job), "image/tiff; application=geotiff")
         for band in _BANDS
     ]
-    files.extend(_documents(job, size))
-    files.append(_json(job.metadata_name(time), _metadata(job, time)))
+    files.extend(documents(job, time, size))
     files.append(OutputFile("_stdout.txt", _log(job, time), "text/plain"))
     files.append(OutputFile("_stderr.txt", b"", "text/plain"))
     return tuple(sorted(files, key=lambda file: (file.name.count("/"), file.name)))
+
+
+def documents(job: DemoJob, time: datetime, size: int = SIZE) -> tuple[OutputFile, ...]:
+    """The files of a run at `time` (UTC) that tell of the others: catalog, item and job metadata."""
+    return (*_stac(job, size), _json(job.metadata_name(time), _metadata(job, time)))
 
 
 def _cog(values: NDArray[np.int16], job: DemoJob) -> bytes:
@@ -86,7 +90,7 @@ def _transform(job: DemoJob, size: int) -> Affine:
     return Affine((right - left) / size, 0.0, left, 0.0, (bottom - top) / size, top)
 
 
-def _documents(job: DemoJob, size: int) -> list[OutputFile]:
+def _stac(job: DemoJob, size: int) -> list[OutputFile]:
     """The catalog and the item, linked and named by pystac as the algorithm does."""
     bounds = job.box.bounds
     geometry = transform_geom(_CRS, "EPSG:4326", _rectangle(bounds))
@@ -140,7 +144,7 @@ def _metadata(job: DemoJob, time: datetime) -> dict[str, Any]:
         "username": jobs.USERNAME,
         "algorithm_name": jobs.ALGORITHM,
         "algorithm_version": jobs.VERSION,
-        "tag": jobs.TAG,
+        "tag": job.tag,
         "queue": "maap-dps-worker-16gb",
         "start_time": f"{time:%Y-%m-%dT%H:%M:%S.%fZ}",
         "params": {
