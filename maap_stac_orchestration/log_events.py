@@ -44,6 +44,7 @@ class Event(StrEnum):
     JOB_ENDED = "job.ended"
     JOB_WAITING = "job.waiting"
     JOB_FAILED = "job.failed"
+    JOB_RETRIED = "job.retried"
     HTTP_REQUEST = "http.request"
     DECISION = "governance.decision"
     REGISTRY_LOADED = "registry.loaded"
@@ -174,6 +175,17 @@ EVENTS: dict[Event, Description] = {
             "last_run_id": "the run that had it last, or null",
         },
         level="error",
+    ),
+    Event.JOB_RETRIED: Description(
+        "Somebody asked to try jobs again, and they are due; a line for each request.",
+        {
+            "by": "who asked",
+            "reason": "why, in their words, or nothing",
+            "picked": "the output prefix, or what was picked by",
+            "forced": "yes or no: whether loaded jobs, and jobs that a run held, were tried again too",
+            "jobs": "how many jobs are tried again",
+            "skipped": "how many were left as they are",
+        },
     ),
     Event.HTTP_REQUEST: Description(
         "A request to the API was answered, or broke off. Health checks, pings and scrapes that succeed are left out.",

@@ -15,7 +15,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BACK = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", re.ASCII)
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
     """A date, a time, or how long ago: `2026-03-01`, `2026-03-01T12:00:00Z`, `2d`, `3h`. Gives a datetime in UTC."""
 
     name = "TIME"
