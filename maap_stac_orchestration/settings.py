@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(default=None, description="Where people reach the API and the status pages.")
     dagster_url: str | None = Field(default=None, description="Where people reach the Dagster UI.")
+    tiler_url: Address | None = Field(
+        default=None, description="Where people reach titiler-pgstac; pages for people then show previews of items."
+    )
+    browser_url: Address | None = Field(
+        default=None, description="Where people reach STAC Browser; pages for people then link to items there."
+    )
 
     open_reading: bool = Field(
         default=True, description="Whether the API may be read without a token; writing always needs one."
@@ -145,6 +151,14 @@ class Settings(BaseSettings):
         default=timedelta(seconds=30), description="How far the issuer's clock and this one may be apart."
     )
     admin_role: Text = Field(default="maap-stac-admin", description="The role of administrators, in the roles claim.")
+
+    reports: bool = Field(
+        default=False, description="Whether stac-ingest-report.json is written beside the catalog when a job ends."
+    )
+    webhook_private: bool = Field(
+        default=False, description="Whether webhooks may go to private addresses, and over http."
+    )
+    webhook_attempts: int = Field(default=8, ge=1, le=100, description="Tries before a notification is given up.")
 
     max_attempts: int = Field(default=5, ge=1, description="Tries before a job that keeps breaking runs is failed.")
     max_batch_items: int = Field(default=10_000, ge=1, description="Items that one run takes on, by estimate.")

@@ -39,6 +39,10 @@ class Addresses:
         """Links to a job; of a job to itself where nothing else is said."""
         return self._link(rel, self.api, f"/jobs/{quote(prefix, safe='')}", "application/json")
 
+    def page(self, prefix: str, rel: str = "status") -> list[dict[str, str]]:
+        """Links to the page for people about a job."""
+        return self._link(rel, self.api, f"/status/{quote(prefix, safe='')}", "text/html")
+
     def run(self, run_id: str | None) -> list[dict[str, str]]:
         """Links to a Dagster run; runs outside Dagster have no id that it knows, and then the link is a dead end."""
         return self._link("run", self.dagster, f"/runs/{quote(run_id, safe='')}", "text/html") if run_id else []
@@ -75,7 +79,7 @@ def job_document(detail: JobDetail, addresses: Addresses) -> dict[str, Any]:
     """
     job = detail.summary
     short = job.to_document()
-    links = [*addresses.job(job.prefix), *addresses.run(job.run_id)]
+    links = [*addresses.job(job.prefix), *addresses.page(job.prefix), *addresses.run(job.run_id)]
     for collection in job.collections:
         links += addresses.collection(collection)
     return {

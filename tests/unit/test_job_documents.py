@@ -112,10 +112,11 @@ def test_a_job_has_every_state_decision_problem_and_item_in_full():
     assert document["counts"] == {"loaded": 2, "unchanged": 1, "fallback": 3, "refused": 1}
 
 
-def test_links_lead_to_the_job_its_run_its_collections_and_its_items():
+def test_links_lead_to_the_job_its_page_its_run_its_collections_and_its_items():
     document = job_document(detail(), HERE)
     assert {link["rel"]: link["href"] for link in document["links"]} == {
         "self": "http://api.test/jobs/ana%2Fdps_output%2Fflood%2Fv1%2Fa%20tag%2F2026%2F03%2F04%2F05%2F06%2F07%2F000089%2F",
+        "status": "http://api.test/status/ana%2Fdps_output%2Fflood%2Fv1%2Fa%20tag%2F2026%2F03%2F04%2F05%2F06%2F07%2F000089%2F",
         "run": "http://dagster.test/runs/run-1",
         "collection": "http://api.test/collections/ana__flood__v1__a-tag",
     }
