@@ -6,6 +6,7 @@ done about them (`pipeline`) and where they are kept (`ledger`).
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
@@ -96,7 +97,7 @@ WORDINGS: dict[Code, Wording] = {
         "The catalog {object} cannot be read as JSON.",
         "Write the file as UTF-8 JSON and upload it whole.",
         "What only this catalog leads to is not loaded; the other items of the job are.",
-        (f"{_JOB}catalog.json", "It is not JSON: unexpected end of data at line 12, column 3."),
+        (f"{_JOB}catalog.json", "It is not JSON: Expecting value in line 12, column 7."),
     ),
     Code.CATALOG_INVALID: Wording(
         _E,
@@ -173,7 +174,7 @@ WORDINGS: dict[Code, Wording] = {
         _E,
         "The catalog {object} leads to more than can be read of one job.",
         "Split the work over several jobs, or ask an administrator to raise the limit.",
-        "What was read before the limit was reached is loaded.",
+        "The items that were read before the limit was reached are loaded, the others are not.",
         (f"{_JOB}catalog.json", "At most 100000 documents of a job are read; 2500 were left out."),
     ),
     Code.ITEM_UNREADABLE: Wording(
@@ -181,7 +182,7 @@ WORDINGS: dict[Code, Wording] = {
         "The item {object} cannot be read as JSON.",
         "Write the file as UTF-8 JSON and upload it whole.",
         _ITEM_REFUSED,
-        (f"{_JOB}item.json", "It is not JSON: unexpected end of data at line 40, column 1."),
+        (f"{_JOB}item.json", "It is not JSON: Expecting value in line 40, column 1."),
     ),
     Code.ITEM_INVALID: Wording(
         _E,
@@ -195,7 +196,7 @@ WORDINGS: dict[Code, Wording] = {
         "The id of the item {object} cannot be part of a web address.",
         "Give the item an id of letters, digits, dots, underscores and hyphens.",
         _ITEM_REFUSED,
-        ("tiles/7", f"It stands in {_JOB}item.json, and it holds a slash."),
+        ("tiles/7", f"It stands in {_JOB}item.json, and its id contains /."),
     ),
     Code.ITEM_DUPLICATE: Wording(
         _E,
@@ -210,14 +211,14 @@ WORDINGS: dict[Code, Wording] = {
         "Write valid GeoJSON in longitude and latitude, with closed rings, cut in two where it crosses the "
         "antimeridian.",
         _ITEM_REFUSED,
-        ("tile-7", "The Polygon has the longitude 400.0, which is outside -180 to 180."),
+        ("tile-7", "The Polygon has the longitude 400, which is outside -180 to 180."),
     ),
     Code.DATETIME_INVALID: Wording(
         _E,
         "A date or time of the item {object} is not valid.",
         "Write times with a time zone, such as 2024-06-01T12:00:00Z, and let each start come before its end.",
         _ITEM_REFUSED,
-        ("tile-7", "Its end_datetime is before its start_datetime."),
+        ("tile-7", "Its datetime '2025-01-01' is not written as RFC 3339 says (2024-06-01T00:00:00Z)."),
     ),
     Code.ASSET_MISSING: Wording(
         _W,
@@ -231,8 +232,8 @@ WORDINGS: dict[Code, Wording] = {
         _W,
         "The asset {object} points at a path of the machine that the job ran on, and was left out.",
         "Make asset hrefs relative before saving, for example with pystac's make_all_asset_hrefs_relative().",
-        "The item is loaded without the asset. The file is waited for, by default until one minute after the catalog; "
-        "where exactly one file of the job has its name, the href is mended and there is no problem.",
+        "The item is loaded without the asset. The file is waited for, by default until one minute after the catalog. "
+        "Where exactly one file of the job has its name, the href is mended and there is no problem.",
         ("tile-7#image", "Its href is /tmp/output/image.tif, and no file of the job has that name."),
     ),
     Code.ASSET_OUTSIDE: Wording(
@@ -289,7 +290,7 @@ WORDINGS: dict[Code, Wording] = {
         "The collection id {object} is reserved.",
         "Choose another id, or ask an administrator whether a grant of exactly this one is possible.",
         _DENIED,
-        ("esa-biomass", "Rule: reserved: esa-*."),
+        ("esa-biomass", 'Rule: reserved[1] "esa-*" (line 3).'),
     ),
     Code.RESERVED_PATTERN: Wording(
         _E,
@@ -317,14 +318,14 @@ WORDINGS: dict[Code, Wording] = {
         "The algorithm is not approved for the collection {object}.",
         "Use an approved version of the algorithm, or ask an administrator to approve this one.",
         _DENIED,
-        ("maap-floods", "Rule: the grant for maap-*."),
+        ("maap-floods", 'Rule: grants[2] "maap-*" (line 6).'),
     ),
     Code.COLLECTION_NOT_FOUND: Wording(
         _E,
         "The collection {object} does not exist, and no grant allows creating it.",
         "Check the spelling of the id, use another one, or ask an administrator to create the collection.",
         _DENIED,
-        ("maap-flods", "Rule: the grant for maap-*."),
+        ("maap-flods", 'Rule: grants[2] "maap-*" (line 6).'),
     ),
     Code.ITEM_OWNED_BY_OTHER: Wording(
         _E,
@@ -381,3 +382,56 @@ class Problem:
             "message": self.message,
             "fix": self.fix,
         }
+
+
+def documentation() -> str:
+    """The page docs/problems.md, in Markdown."""
+    return "\n\n".join([_INTRODUCTION, _contents(), *map(_section, Code)]) + "\n"
+
+
+_INTRODUCTION = """# Problems
+
+Whatever is wrong with what a job wrote is told as a problem: a code, which never changes its meaning, the object it is
+about, a sentence, and what to do. `maap-stac show PREFIX`, the job's status page and `GET /jobs/{prefix}` list the
+problems of a job, `maap-stac jobs --code CODE` and `GET /jobs?code=CODE` all jobs that have one of a kind, and
+`maap-stac check` tells them before a job is submitted.
+
+* An **error** costs the item or document that it is about. The job ends as `partial` where other items of it were
+  loaded, as `rejected` where none were. A collection that was denied is an error that costs nothing where the items go
+  to the job's default collection instead; then the job still ends as `loaded`.
+* A **warning** costs at most an asset.
+
+What is missing may only be late: while it is waited for, the job is `waiting`, what is there is loaded already, and the
+job is tried again by itself.
+
+A job that is `failed` has no problem of these: the system itself failed too often, which the job's way tells, and an
+administrator has to see to that.
+
+## After the repair
+
+Upload the corrected files to where they were, and try the job again with `maap-stac retry PREFIX` or, with a token,
+`POST /jobs/{prefix}/retry`. Where the catalog itself was corrected, nothing needs to be asked for: a new version of
+`catalog.json` is taken on by itself, so upload it last. After denials of a collection that a grant has since opened,
+`maap-stac retry --force PREFIX` has the decision taken anew."""
+
+
+def _contents() -> str:
+    rows = [f"| [`{code}`](#{code}) | {WORDINGS[code].severity} | {WORDINGS[code].fix} |" for code in Code]
+    return "\n".join(["## Codes", "", "| code | severity | what to do |", "| --- | --- | --- |", *rows])
+
+
+def _section(code: Code) -> str:
+    wording = WORDINGS[code]
+    about, detail = wording.example
+    return "\n\n".join(
+        [
+            f"### `{code}`",
+            f"{wording.severity.capitalize()}: {wording.sentence.replace('{object}', '…')}",
+            f"* What becomes of it: {wording.effect}\n* What to do: {wording.fix}",
+            f"> {Problem(code, about, detail).message}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())

@@ -120,7 +120,8 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
         return dict(document)
     numbers = _version_of(document)
     if numbers is None:
-        raise NotMigrated("The stac_version is missing." if version is None else f"The stac_version is {version!r}.")
+        fault = "missing" if version is None else f"{version!r}, where a text such as '1.1.0' is wanted"
+        raise NotMigrated(f"The stac_version is {fault}.")
     if not (0, 8, 0) <= numbers <= (1, 1, 0):
         raise NotMigrated(f"The stac_version is {version}; versions 0.8 to 1.1 can be read.")
     kind = kind_of(document)
@@ -141,7 +142,7 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
             migrated = migrate_to_latest(source, described)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, pystac.STACError) as error:
         # pystac's migrations take the structure for granted; the incident here is a document, never our code's state.
-        raise NotMigrated(f"It cannot be read as STAC {version}: {type(error).__name__} {error}.") from error
+        raise NotMigrated(f"It is not built as STAC {version} says ({error}).") from error
     except RecursionError as error:
         raise NotMigrated("It is nested too deeply to be read.") from error
     migrated["type"] = _TYPES[kind]

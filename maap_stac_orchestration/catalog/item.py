@@ -99,7 +99,7 @@ def prepare_item(
     faults = geometry_faults(item.get("geometry"), item.get("bbox"))
     problems = []
     if times.faults:
-        problems.append(Problem(Code.DATETIME_INVALID, about, _sentence(times.faults)))
+        problems.append(Problem(Code.DATETIME_INVALID, about, f"Its {'; '.join(times.faults)}."))
     if faults:
         problems.append(Problem(Code.GEOMETRY_INVALID, about, _sentence(faults)))
     checked = {**item, "geometry": _SOME_GEOMETRY, "bbox": _SOME_BBOX}

@@ -274,9 +274,12 @@ def problem_of(decision: Decision, about: str | None = None) -> Problem | None:
     """
     if decision.code in _NOT_DENIED:
         return None
-    return Problem(Code(decision.code.value), about or decision.requested or "", f"Rule: {decision.rule}.")
+    named = shown(about or decision.requested or "", _LONGEST_OBJECT)
+    return Problem(Code(decision.code.value), named, f"Rule: {decision.rule}.")
 
 
+#: As much of an id or an output prefix as a problem names.
+_LONGEST_OBJECT = 1_000
 _NOT_DENIED = frozenset({DecisionCode.DEFAULT_ASSIGNED, DecisionCode.GRANTED})
 
 

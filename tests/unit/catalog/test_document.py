@@ -199,8 +199,11 @@ def test_a_catalog_of_09_is_lifted() -> None:
     ("document", "sentence"),
     [
         ({"type": "Feature"}, "The stac_version is missing."),
-        ({"type": "Feature", "stac_version": 1.0}, "The stac_version is 1.0."),
-        ({"type": "Feature", "stac_version": "new"}, "The stac_version is 'new'."),
+        ({"type": "Feature", "stac_version": 1.0}, "The stac_version is 1.0, where a text such as '1.1.0' is wanted."),
+        (
+            {"type": "Feature", "stac_version": "new"},
+            "The stac_version is 'new', where a text such as '1.1.0' is wanted.",
+        ),
         ({"type": "Feature", "stac_version": "0.6.0"}, "The stac_version is 0.6.0; versions 0.8 to 1.1 can be read."),
         ({"type": "Feature", "stac_version": "2.0.0"}, "The stac_version is 2.0.0; versions 0.8 to 1.1 can be read."),
         ({"type": "Point", "stac_version": "1.0.0"}, "It is neither an Item nor a Catalog nor a Collection."),

@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Code, str, str]] = {
     ),
     "no bbox": ({"bbox": ...}, Code.GEOMETRY_INVALID, "one", "The bbox is missing"),
     "a bbox out of the world": ({"bbox": [0, 0, 400, 1]}, Code.GEOMETRY_INVALID, "one", "leaves the world"),
-    "no datetime": ({"properties": {}}, Code.DATETIME_INVALID, "one", "Datetime is missing"),
+    "no datetime": ({"properties": {}}, Code.DATETIME_INVALID, "one", "Its datetime is missing"),
     "a date": ({"properties": {"datetime": "2024-06-01"}}, Code.DATETIME_INVALID, "one", "RFC 3339"),
     "a range backwards": (
         {"properties": {"datetime": None, "start_datetime": "2024-06-02T00:00:00Z", "end_datetime": T}},

@@ -108,7 +108,7 @@ def test_the_exit_code_tells_whether_something_is_denied(
 def test_people_read_a_sentence(registry: str) -> None:
     done = called(*ANA, "--collection", "other", "--registry", registry)
     assert done.returncode == 1
-    assert done.stdout.startswith("user_not_authorized: The user may not write to the collection other.")
+    assert done.stdout.startswith("user_not_authorized: The user who ran the job may not write to")
     assert f"registry  {registry}, version " in done.stdout
 
 
