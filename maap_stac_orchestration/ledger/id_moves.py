@@ -240,8 +240,8 @@ WHERE job_collection.job_id = ANY (%(ids)s)
 """
 
 _ADD_JOB_COLLECTIONS = """
-INSERT INTO ledger.job_collection (collection, job_time, job_id)
-SELECT held.collection, job.job_time, job.id
+INSERT INTO ledger.job_collection (collection, job_time, job_id, submission)
+SELECT held.collection, job.job_time, job.id, job.submission
 FROM ledger.job
 CROSS JOIN unnest(job.collections) AS held (collection)
 WHERE job.id = ANY (%(ids)s)

@@ -6,7 +6,8 @@ Here belongs every question about jobs that people and programs ask. Not here: a
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,11 +44,13 @@ _ALL = sql.SQL("ledger.job")
 _OF_COLLECTION = sql.SQL("ledger.job_collection AS listed JOIN ledger.job ON job.id = listed.job_id")
 _OF_CODE = sql.SQL("ledger.job_code AS listed JOIN ledger.job ON job.id = listed.job_id")
 
-_CONDITIONS = {
+_NAMES = {
     "username": sql.SQL("job.username = %(username)s"),
     "algorithm": sql.SQL("job.algorithm = %(algorithm)s"),
     "version": sql.SQL("job.version = %(version)s"),
     "tag": sql.SQL("job.tag = %(tag)s"),
+}
+_CONDITIONS = _NAMES | {
     "state": sql.SQL("job.state = %(state)s"),
     "since": sql.SQL("{time} >= %(since)s"),
     "until": sql.SQL("{time} < %(until)s"),
@@ -58,10 +61,14 @@ _CONDITIONS = {
 }
 _LISTED_COLLECTION = sql.SQL("listed.collection = %(collection)s")
 _LISTED_CODE = sql.SQL("listed.code = %(code)s")
-# By the number alone: of two columns PostgreSQL expects that next to nothing matches, and reads all of both lists.
-_HAS_CODE = sql.SQL("""EXISTS (
-        SELECT FROM ledger.job_code WHERE job_code.code = %(code)s AND job_code.job_id = {id}
-    )""")
+_LEFT_IN = sql.SQL("listed.left_in = %(state)s")
+_HAS_CODE = sql.SQL("%(code)s = ANY (job.problem_codes)")
+# Not by the job's own list: a collection that was deleted still stands there.
+_HAS_COLLECTION = sql.SQL("""%(collection)s = ANY (ARRAY(
+        SELECT holding.collection FROM ledger.job_collection AS holding WHERE holding.job_id = job.id
+    ))""")
+# Known of all jobs that the names and the state of a filter pick.
+_NOT_AFTER = sql.SQL("{time} <= %(latest)s")
 
 _LIST = sql.SQL("""
 SELECT {columns}
@@ -71,6 +78,51 @@ ORDER BY {time} DESC, {id} DESC
 LIMIT %(limit)s
 """)
 _AFTER = sql.SQL("({time}, {id}) < (%(after_time)s, %(after_id)s)")
+
+# Where submissions have the names and the state of a filter. Names that are each frequent may together be rare or old,
+# of which PostgreSQL knows nothing; along one of their lists it would look for the others in vain. The counts tell: by
+# them the newest jobs of each submission are looked up, and the newest of those are the page.
+_PARTS = sql.SQL("""
+    SELECT key, state, jobs, latest FROM ledger.submission WHERE jobs <> 0 AND {conditions}
+    UNION ALL
+    SELECT key, state, greatest(jobs, 0), latest FROM ledger.submission_change WHERE {conditions}
+""")
+_PART_CONDITIONS = {
+    "username": sql.SQL("username = %(username)s"),
+    "algorithm": sql.SQL("algorithm = %(algorithm)s"),
+    "version": sql.SQL("version = %(version)s"),
+    "tag": sql.SQL("tag = %(tag)s"),
+    "state": sql.SQL("state = %(state)s"),
+}
+_PART_KEY = sql.SQL("key = ledger.submission_key(%(username)s, %(algorithm)s, %(version)s, %(tag)s)")
+_WEIGH = sql.SQL("""
+SELECT count(*), coalesce(sum(jobs), 0)::bigint, max(latest) FROM ({parts} LIMIT %(parts)s) AS part
+""")
+_LIST_OF_SUBMISSIONS = sql.SQL("""
+SELECT {columns}
+FROM (
+    SELECT found.id
+    FROM (SELECT DISTINCT key, state FROM ({parts}) AS part) AS part
+    CROSS JOIN LATERAL (
+        SELECT {id} AS id, {time} AS time
+        FROM {source}
+        WHERE {conditions}
+        ORDER BY {time} DESC, {id} DESC
+        LIMIT %(limit)s
+    ) AS found
+    ORDER BY found.time DESC, found.id DESC
+    LIMIT %(limit)s
+) AS page
+JOIN ledger.job ON job.id = page.id
+ORDER BY job.job_time DESC, job.id DESC
+""")
+_OF_PART = sql.SQL("job.submission = part.key AND job.state = part.state")
+_LISTED_OF_PART = sql.SQL("listed.submission = part.key AND job.state = part.state")
+
+#: Submissions that are looked into for one page; of more, which then hold many jobs, a list is walked along.
+_MOST_PARTS = 1000
+#: Rows that are looked at for one page before walking along a list is thought better, beside some for each of its jobs.
+_MOST_ROWS = 4000
 
 _GET = sql.SQL("""
 SELECT {columns}, job.generation, job.wait_until
@@ -132,6 +184,34 @@ GROUP BY {fields}
 ORDER BY updated DESC, {fields}
 """)
 
+# From the counts of submissions, where nothing else is asked.
+_SUMMARY_OF_SUBMISSIONS = sql.SQL("""
+SELECT
+    {fields}, jsonb_object_agg(state, jobs ORDER BY state) FILTER (WHERE jobs > 0), sum(jobs)::bigint,
+    sum(loaded)::bigint, sum(unchanged)::bigint, sum(fallback)::bigint, sum(refused)::bigint,
+    max(updated_at) AS updated
+FROM (
+    SELECT
+        {fields}, state, sum(jobs) AS jobs, sum(items_loaded) AS loaded, sum(items_unchanged) AS unchanged,
+        sum(items_fallback) AS fallback, sum(items_refused) AS refused, max(updated_at) AS updated_at
+    FROM (
+        SELECT
+            {fields}, state, jobs, items_loaded, items_unchanged, items_fallback, items_refused, updated_at
+        FROM ledger.submission
+        WHERE {conditions}
+        UNION ALL
+        SELECT
+            {fields}, state, jobs, items_loaded, items_unchanged, items_fallback, items_refused, updated_at
+        FROM ledger.submission_change
+        WHERE {conditions}
+    ) AS part
+    GROUP BY {fields}, state
+) AS counted
+GROUP BY {fields}
+HAVING sum(jobs) > 0
+ORDER BY updated DESC, {fields}
+""")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST_ID = 2**63 - 1
@@ -151,13 +231,19 @@ def list_jobs(
     Raises:
         TokenInvalid: see there.
     """
-    asked = filter or JobFilter()
-    source, conditions, order, parameters = _question(asked)
+    walk = _walk(conn, filter or JobFilter(), limit)
+    parameters = walk.parameters
+    conditions = list(walk.conditions)
     if token is not None:
         parameters["after_time"], parameters["after_id"] = _position(token)
-        conditions.append(_AFTER.format(**order))
-    statement = _LIST.format(
-        columns=_JOB_COLUMNS, source=source, conditions=sql.SQL("\n    AND ").join(conditions), **order
+        conditions.append(_AFTER.format(**walk.order))
+    parts = {} if walk.parts is None else {"parts": walk.parts}
+    statement = (_LIST if walk.parts is None else _LIST_OF_SUBMISSIONS).format(
+        columns=_JOB_COLUMNS,
+        source=walk.source,
+        conditions=sql.SQL("\n    AND ").join(conditions or [sql.SQL("true")]),
+        **walk.order,
+        **parts,
     )
     # One more than asked for tells whether there is another page.
     rows = conn.execute(statement, {**parameters, "limit": limit + 1}).fetchall()
@@ -211,46 +297,128 @@ def summary(
         raise ValueError(
             f"Jobs cannot be grouped by {', '.join(unknown) or 'nothing'}; use some of {', '.join(GROUP_FIELDS)}."
         )
-    source, conditions, _, parameters = _question(filter or JobFilter())
-    statement = _SUMMARY.format(
-        fields=sql.SQL(", ").join(sql.Identifier(name) for name in names),
-        job_fields=sql.SQL(", ").join(sql.Identifier("job", name) for name in names),
-        source=source,
-        conditions=sql.SQL("\n        AND ").join(conditions),
-    )
+    asked = filter or JobFilter()
+    parameters = _parameters(asked)
+    fields = sql.SQL(", ").join(sql.Identifier(name) for name in names)
+    if parameters.keys() <= _PART_CONDITIONS.keys():
+        statement = _SUMMARY_OF_SUBMISSIONS.format(fields=fields, conditions=_part_conditions(parameters))
+    else:
+        walk = _along_job(parameters) if "run_id" in parameters else _along_list(asked, parameters)
+        statement = _SUMMARY.format(
+            fields=fields,
+            job_fields=sql.SQL(", ").join(sql.Identifier("job", name) for name in names),
+            source=walk.source,
+            conditions=sql.SQL("\n        AND ").join(walk.conditions),
+        )
     return [
         GroupSummary(dict(zip(names, row[: len(names)], strict=True)), *row[len(names) :])
         for row in conn.execute(statement, parameters)
     ]
 
 
-def _question(asked: JobFilter) -> tuple[sql.SQL, list[sql.Composable], dict[str, sql.SQL], dict[str, Any]]:
-    """What to walk along, under which conditions, in the order of which columns, with which parameters."""
-    parameters: dict[str, Any] = {
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """How the jobs of a filter are found."""
+
+    #: What to walk along, under which conditions, in the order of which columns.
+    source: sql.SQL
+    conditions: list[sql.Composable]
+    order: Mapping[str, sql.SQL]
+    parameters: dict[str, Any]
+    #: The submissions to walk through one by one; None to walk once.
+    parts: sql.Composed | None = None
+
+
+_BY_JOB = {"time": sql.SQL("job.job_time"), "id": sql.SQL("job.id")}
+_BY_LISTED = {"time": sql.SQL("listed.job_time"), "id": sql.SQL("listed.job_id")}
+
+#: What has a list of its own, with nothing left to be looked for in it.
+_LISTS = (
+    {"username"},
+    {"username", "state"},
+    {"algorithm"},
+    {"algorithm", "version"},
+    {"version"},
+    {"tag"},
+    {"state"},
+    set[str](),
+)
+#: States that only the end of a run's work on a job gives.
+_LEFT = frozenset({State.LOADED, State.PARTIAL, State.REJECTED, State.WAITING})
+
+
+def _walk(conn: Connection, asked: JobFilter, limit: int) -> _Walk:
+    """The shortest way to a page of jobs, which depends on how many jobs have the names that are asked for."""
+    parameters = _parameters(asked)
+    narrowing = parameters.keys() & {*_NAMES, "state"}
+    listed = parameters.keys() & {"collection", "code"}
+    along_job = _along_job(parameters)
+    if "run_id" in parameters or (not listed and narrowing in _LISTS):
+        return along_job
+    if not parameters.keys() & _NAMES.keys():
+        return _along_list(asked, parameters)
+    parts = _parts(parameters)
+    row = conn.execute(_WEIGH.format(parts=parts), {**parameters, "parts": _MOST_PARTS + 1}).fetchone()
+    assert row is not None
+    count, jobs, latest = row
+    most = _MOST_ROWS + 4 * limit
+    if count <= _MOST_PARTS:
+        if jobs <= most or (not listed and count * limit <= most):
+            return replace(along_job, conditions=[_OF_PART, *along_job.conditions], parts=parts)
+        along = _along_list(asked, parameters) if listed else along_job
+        if listed and count * limit <= most:
+            return replace(along, conditions=[_LISTED_OF_PART, *along.conditions], parts=parts)
+        bounded = [_NOT_AFTER.format(**along.order), *along.conditions]
+        return replace(along, conditions=bounded, parameters={**parameters, "latest": latest})
+    return _along_list(asked, parameters) if listed else along_job
+
+
+def _along_job(parameters: dict[str, Any]) -> _Walk:
+    """Along an index of the table of jobs."""
+    conditions = _conditions(parameters, _BY_JOB)
+    if "code" in parameters:
+        conditions.append(_HAS_CODE)
+    if "collection" in parameters:
+        conditions.append(_HAS_COLLECTION)
+    return _Walk(_ALL, conditions, _BY_JOB, parameters)
+
+
+def _along_list(asked: JobFilter, parameters: dict[str, Any]) -> _Walk:
+    """Along the jobs with a code or in a collection."""
+    if asked.collection is not None:
+        conditions = [_LISTED_COLLECTION, *_conditions(parameters, _BY_LISTED)]
+        if asked.code is not None:
+            conditions.append(_HAS_CODE)
+        return _Walk(_OF_COLLECTION, conditions, _BY_LISTED, parameters)
+    if asked.code is None or (asked.state is not None and asked.state not in _LEFT):
+        return _along_job(parameters)
+    left = [_LEFT_IN] if asked.state is not None else []
+    return _Walk(_OF_CODE, [_LISTED_CODE, *left, *_conditions(parameters, _BY_LISTED)], _BY_LISTED, parameters)
+
+
+def _conditions(parameters: Mapping[str, Any], order: Mapping[str, sql.SQL]) -> list[sql.Composable]:
+    return [condition.format(**order) for name, condition in _CONDITIONS.items() if name in parameters]
+
+
+def _parts(parameters: Mapping[str, Any]) -> sql.Composed:
+    """The submissions, by state, that have the names and the state of a filter."""
+    return _PARTS.format(conditions=_part_conditions(parameters))
+
+
+def _part_conditions(parameters: Mapping[str, Any]) -> sql.Composed:
+    conditions: list[sql.Composable] = [one for name, one in _PART_CONDITIONS.items() if name in parameters]
+    if parameters.keys() >= _NAMES.keys():
+        conditions.append(_PART_KEY)
+    return sql.SQL(" AND ").join(conditions or [sql.SQL("true")])
+
+
+def _parameters(asked: JobFilter) -> dict[str, Any]:
+    return {
         # What the ledger cannot hold, no job is called; the comparison must not fail on it either.
         name: storable(str(value)) if isinstance(value, str) else value
         for name in JobFilter.__dataclass_fields__
         if (value := getattr(asked, name)) is not None
     }
-    listed = asked.collection is not None or asked.code is not None
-    order = (
-        {"time": sql.SQL("listed.job_time"), "id": sql.SQL("listed.job_id")}
-        if listed
-        else {"time": sql.SQL("job.job_time"), "id": sql.SQL("job.id")}
-    )
-    conditions: list[sql.Composable] = [
-        condition.format(**order) for name, condition in _CONDITIONS.items() if name in parameters
-    ]
-    source = _ALL
-    if asked.collection is not None:
-        source = _OF_COLLECTION
-        conditions.append(_LISTED_COLLECTION)
-        if asked.code is not None:
-            conditions.append(_HAS_CODE.format(**order))
-    elif asked.code is not None:
-        source = _OF_CODE
-        conditions.append(_LISTED_CODE)
-    return source, conditions or [sql.SQL("true")], order, parameters
 
 
 def _summary(row: tuple[Any, ...]) -> JobSummary:

@@ -135,15 +135,15 @@ SELECT * FROM unnest(
 """
 
 _JOB_CODES = """
-INSERT INTO ledger.job_code (code, job_time, job_id)
-SELECT DISTINCT p.code, job.job_time, job.id
+INSERT INTO ledger.job_code (code, job_time, job_id, submission, left_in)
+SELECT DISTINCT p.code, job.job_time, job.id, job.submission, job.state
 FROM unnest(%(job)s::bigint[], %(code)s::text[]) AS p (job_id, code)
 JOIN ledger.job ON job.id = p.job_id
 """
 
 _JOB_COLLECTIONS = """
-INSERT INTO ledger.job_collection (collection, job_time, job_id)
-SELECT DISTINCT t.collection, job.job_time, job.id
+INSERT INTO ledger.job_collection (collection, job_time, job_id, submission)
+SELECT DISTINCT t.collection, job.job_time, job.id, job.submission
 FROM unnest(%(target_job)s::bigint[], %(target)s::text[]) AS t (job_id, collection)
 JOIN ledger.job ON job.id = t.job_id
 """

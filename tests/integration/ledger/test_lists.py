@@ -187,13 +187,14 @@ WITH many AS (
         'algorithm-' || n % 7, 'v' || n % 11, 'tag-' || n % 53, CASE WHEN n % 13 = 0 THEN 'waiting' ELSE 'loaded' END,
         CASE WHEN n % 13 = 0 THEN now() END, now()
     FROM generate_series(1, 20000) AS n
-    RETURNING id, job_time
+    RETURNING id, job_time, submission, state
 ),
 listed AS (
-    INSERT INTO ledger.job_collection (collection, job_time, job_id)
-    SELECT 'collection-' || id % 5, job_time, id FROM many
+    INSERT INTO ledger.job_collection (collection, job_time, job_id, submission)
+    SELECT 'collection-' || id % 5, job_time, id, submission FROM many
 )
-INSERT INTO ledger.job_code (code, job_time, job_id) SELECT 'item_invalid', job_time, id FROM many WHERE id % 3 = 0
+INSERT INTO ledger.job_code (code, job_time, job_id, submission, left_in)
+SELECT 'item_invalid', job_time, id, submission, state FROM many WHERE id % 3 = 0
 """
 
 
