@@ -9,6 +9,7 @@ No `from __future__ import annotations` in this module: Dagster reads the annota
 
 import itertools
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def dps_catalogs(
     from maap_stac_orchestration.discovery.found import SourceUnavailable
     from maap_stac_orchestration.pipeline.discover import BACKFILL, LIVE, drain_queue, list_days
     from maap_stac_orchestration.pipeline.lease import held
+    from maap_stac_orchestration.pipeline.metrics import Stage, tell_claimed, told
     from maap_stac_orchestration.pipeline.read import read_jobs
 
     current = settings()
@@ -88,10 +90,11 @@ def dps_catalogs(
                     context.log.warning(str(error))
             batch = _claim(conn, day, context.run.run_id, current)
             conn.commit()
+        tell_claimed(batch, current)
         began = time.monotonic()
         jobs: tuple[ReadJob, ...] = ()
         if batch.jobs:
-            with held(batch, current, ledger) as lease:
+            with held(batch, current, ledger) as lease, told(Stage.READ, batch):
                 jobs = tuple(read_jobs(batch.jobs, objects(), current, datetime.now(UTC)))
                 lease.check()
     metadata |= read_metadata(jobs, time.monotonic() - began)
@@ -103,6 +106,7 @@ def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings"
     """Claims due jobs of a partition's day; where it has none, of a day without a partition that is nearest to it."""
     from maap_stac_orchestration.discovery.days import first_day, partition_of
     from maap_stac_orchestration.ledger import claims
+    from maap_stac_orchestration.ledger.records import GivenUp
 
     first, today = first_day(current), datetime.now(UTC).date()
     others = (
@@ -110,6 +114,7 @@ def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings"
         for one in claims.due_days(conn)
         if one.day != partition and partition_of(one.day, first, today) == partition
     )
+    given_up: tuple[GivenUp, ...] = ()
     for day in itertools.chain([partition], others if partition in (first, today) else ()):
         batch = claims.claim(
             conn,
@@ -121,9 +126,10 @@ def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings"
             wait_deadline=current.wait_deadline,
             max_attempts=current.max_attempts,
         )
+        given_up += batch.given_up
         if batch.jobs:
             break
-    return batch
+    return replace(batch, given_up=given_up)
 
 
 @dg.asset(
@@ -160,6 +166,7 @@ def governance_decisions(
     """Decides for each job of the batch."""
     from maap_stac_orchestration.pipeline.decide import decide_jobs
     from maap_stac_orchestration.pipeline.lease import held
+    from maap_stac_orchestration.pipeline.metrics import Stage, told
     from maap_stac_orchestration.pipeline.registry_health import registry_health
 
     current = settings()
@@ -170,7 +177,7 @@ def governance_decisions(
         in_force = registry(current, conn)
         # Before anything is decided: a run that dies while it decides tells as well by which registry it did.
         context.instance.add_run_tags(context.run.run_id, {REGISTRY_TAG: in_force.registry.version})
-        with held(batch, current, ledger):
+        with held(batch, current, ledger), told(Stage.DECIDE, batch):
             decided = tuple(decide_jobs(reads, in_force.registry, current, conn)) if reads else ()
     health = registry_health(current, in_force)
     metadata = decision_metadata(decided, health.version, current, context.run.run_id)

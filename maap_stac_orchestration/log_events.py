@@ -121,8 +121,8 @@ EVENTS: dict[Event, Description] = {
         level="error",
     ),
     Event.BATCH_CLAIMED: Description(
-        "A run took on jobs of a day.",
-        {"batch": _BATCH, "jobs": "how many jobs", "items": "how many items they have, by estimate"},
+        "A run took on jobs of a day, or gave up jobs of it.",
+        {"batch": _BATCH, "jobs": "how many jobs it took on", "jobs_failed": "how many it gave up instead"},
     ),
     Event.STAGE_ENDED: Description(
         "A stage is through with a batch.",
@@ -153,7 +153,7 @@ EVENTS: dict[Event, Description] = {
             "state": "loaded, partial or rejected",
             **_ITEMS,
             "problems": "the codes of its problems",
-            "collections": "the ids of collections that hold items of it",
+            "collections": "the ids of collections that hold items of it, at most 50 of them",
             "attempt": "which try it was, since the last one that came to an end",
             "lag_seconds": "from when its newest catalog was written to this end; days or years for old outputs",
         },

@@ -67,6 +67,16 @@ def _words_of_text(value: str) -> str:
     return value
 
 
+def _namespace(value: str) -> str:
+    # What CloudWatch takes as a namespace; AWS/ is for its own.
+    if not re.fullmatch(r"(?!AWS/)[A-Za-z0-9._/#-][A-Za-z0-9._/#:-]{0,254}", value):
+        raise ValueError(
+            "write up to 255 of A-Z a-z 0-9 . _ / # : and -, with neither : nor AWS/ at the beginning, for example"
+            " MAAP/STAC"
+        )
+    return value
+
+
 def _template(value: str) -> str:
     check_template(value)
     return value
@@ -123,6 +133,10 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(default=None, description="Where people reach the API and the status pages.")
     dagster_url: str | None = Field(default=None, description="Where people reach the Dagster UI.")
+    metrics_namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
+        default=None,
+        description="Namespace in CloudWatch. When set, runs write metrics for it into their logs.",
+    )
     tiler_url: Address | None = Field(
         default=None, description="Where people reach titiler-pgstac; pages for people then show previews of items."
     )

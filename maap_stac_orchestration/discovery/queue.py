@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.discovery.events import CatalogEvent, NotAnEvent, parse_message
 from maap_stac_orchestration.discovery.found import FoundCatalog, SourceUnavailable
 
@@ -146,6 +147,12 @@ def _take(
         try:
             events = parse_message(message.get("Body", ""), buckets)
         except NotAnEvent as error:
+            log_events.emit(
+                log_events.Event.MESSAGE_REFUSED,
+                queue=queue_url,
+                message=message.get("MessageId"),
+                reason=" ".join(str(error).split()),
+            )
             logger.warning("The message %s is left to the dead-letter queue: %s", message.get("MessageId"), error)
             junk += 1
             left = True

@@ -10,11 +10,12 @@ is due.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import uuid4
 
 from maap_stac_orchestration.ledger.connection import Connection
-from maap_stac_orchestration.ledger.records import Batch, ClaimedJob, DueDay, RunBatch
+from maap_stac_orchestration.ledger.records import Batch, ClaimedJob, DueDay, GivenUp, RunBatch
 
 # Those that were tried too often, and whose last try did not come to an end.
 _GIVE_UP = """
@@ -30,14 +31,19 @@ failed AS (
     SET state = 'failed', due_at = NULL, ended_at = now(), updated_at = now()
     FROM broken
     WHERE job.id = broken.id
-    RETURNING job.id, job.run_id, job.attempts
+    RETURNING job.id, job.prefix, job.username, job.algorithm, job.version, job.tag, job.attempts, job.run_id
+),
+noted AS (
+    INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
+    SELECT
+        id, 'failed', run_id, attempts,
+        format(
+            'It was tried %%s times and no try came to an end; see the run for what broke, then try it again.', attempts
+        )
+    FROM failed
+    ORDER BY id
 )
-INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
-SELECT
-    id, 'failed', run_id, attempts,
-    format('It was tried %%s times and no try came to an end; see the run for what broke, then try it again.', attempts)
-FROM failed
-ORDER BY id
+SELECT prefix, username, algorithm, version, tag, attempts, run_id FROM failed ORDER BY id
 """
 
 # A job that broke its run before takes up more of the batch the more often it did, up to all of it: what breaks runs
@@ -245,7 +251,9 @@ def claim(
     """
     batch_id = str(uuid4())
     with conn.transaction():
-        conn.execute(_GIVE_UP, {"day": day, "max_attempts": max_attempts})
+        given_up = tuple(
+            GivenUp(*row) for row in conn.execute(_GIVE_UP, {"day": day, "max_attempts": max_attempts}).fetchall()
+        )
         claimed = _count(
             conn,
             _CLAIM,
@@ -260,7 +268,7 @@ def claim(
                 "max_attempts": max_attempts,
             },
         )
-        return _batch(conn, batch_id, run_id, claimed)
+        return replace(_batch(conn, batch_id, run_id, claimed), given_up=given_up)
 
 
 def renew(conn: Connection, batch_id: str, lease: timedelta) -> bool:

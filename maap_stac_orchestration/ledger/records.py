@@ -99,12 +99,28 @@ class ClaimedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A job that is `failed` from now on: too many runs broke off while they had it."""
+
+    prefix: str
+    username: str
+    algorithm: str
+    version: str
+    tag: str | None
+    attempts: int
+    #: The run that had it last.
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """The jobs that one run took on, with the fencing token of their lease."""
 
     batch_id: str
     run_id: str
     jobs: tuple[ClaimedJob, ...]
+    #: Jobs of the day that were not taken on again, but given up.
+    given_up: tuple[GivenUp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

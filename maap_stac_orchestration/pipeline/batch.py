@@ -91,3 +91,7 @@ class JobOutcome:
     problems: tuple[Problem, ...]
     #: Collections that this job wrote to.
     collections: tuple[str, ...] = ()
+    #: A catalog changed while it was read, so the job is due again at once, and its end is still to come.
+    again: bool = False
+    #: Decisions about it that denied.
+    denials: int = 0

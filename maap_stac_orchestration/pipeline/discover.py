@@ -18,6 +18,7 @@ from maap_stac_orchestration.discovery.queue import Drained, ask_object, drain
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.discovery import record
 from maap_stac_orchestration.ledger.records import Recorded, SeenCatalog
+from maap_stac_orchestration.pipeline.metrics import tell_recorded
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,18 +72,23 @@ def drain_queue(
         SourceUnavailable: the queue could not be read.
     """
 
-    def commit(found: Sequence[FoundCatalog]) -> None:
-        record_found(conn, found, source="event")
+    recorded: list[Recorded] = []
 
-    return drain(
-        queue.sqs,
-        queue.url,
-        buckets=buckets,
-        record=commit,
-        ask=lambda event: ask_object(queue.s3, event),
-        deadline=deadline,
-        wait_seconds=wait_seconds,
-    )
+    def commit(found: Sequence[FoundCatalog]) -> None:
+        recorded.append(record_found(conn, found, source="event"))
+
+    try:
+        return drain(
+            queue.sqs,
+            queue.url,
+            buckets=buckets,
+            record=commit,
+            ask=lambda event: ask_object(queue.s3, event),
+            deadline=deadline,
+            wait_seconds=wait_seconds,
+        )
+    finally:
+        tell_recorded("event", *recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +111,13 @@ def list_days(
         SourceUnavailable: a bucket could not be listed; what was recorded by then stays, the rest is unknown.
     """
     began = time.monotonic()
-    catalogs = new = 0
-    for bucket in buckets:
-        for found in list_catalogs(s3, bucket, days):
-            catalogs += len(found)
-            new += record_found(conn, found, source="listing", priority=priority).new
-    return Listed(catalogs, new, time.monotonic() - began)
+    catalogs = 0
+    recorded: list[Recorded] = []
+    try:
+        for bucket in buckets:
+            for found in list_catalogs(s3, bucket, days):
+                catalogs += len(found)
+                recorded.append(record_found(conn, found, source="listing", priority=priority))
+    finally:
+        tell_recorded("listing", *recorded)
+    return Listed(catalogs, sum(one.new for one in recorded), time.monotonic() - began)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import claims
 from maap_stac_orchestration.ledger import collections as known_collections
@@ -23,6 +24,7 @@ from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, JobOutcome
 from maap_stac_orchestration.pipeline.decide import decide_jobs
 from maap_stac_orchestration.pipeline.lease import held
 from maap_stac_orchestration.pipeline.load import load_jobs
+from maap_stac_orchestration.pipeline.metrics import Stage, told
 from maap_stac_orchestration.pipeline.read import read_jobs
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
@@ -69,10 +71,12 @@ def ingest_batch(
     moment = now or datetime.now(UTC)
     conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
     try:
-        with held(batch, settings, lambda: connect(conninfo)) as lease:
-            reads = read_jobs(batch.jobs, store, settings, moment)
+        with held(batch, settings, lambda: connect(conninfo)) as lease, log_events.bound(run_id=batch.run_id):
+            with told(Stage.READ, batch):
+                reads = read_jobs(batch.jobs, store, settings, moment)
             lease.check()
-            decided = decide_jobs(reads, registry, settings, conn)
+            with told(Stage.DECIDE, batch):
+                decided = decide_jobs(reads, registry, settings, conn)
             outcomes = load_jobs(decided, batch, conn, settings, moment, lease)
     except Exception as error:
         _give_back(conn, batch, error)

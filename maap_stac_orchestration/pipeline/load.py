@@ -14,11 +14,12 @@ by a process that died, those are what the next one would create.
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ from psycopg.conninfo import make_conninfo
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.catalog.provenance import content_hash, with_provenance
 from maap_stac_orchestration.dps.job import Job
+from maap_stac_orchestration.dps.output_prefix import parse_output_prefix
 from maap_stac_orchestration.governance.decide import owned_by_other, problem_of
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.governance.default_collection import default_collection_id
@@ -34,6 +36,7 @@ from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger import id_moves, outcomes
 from maap_stac_orchestration.ledger import items as known_items
 from maap_stac_orchestration.ledger.connection import Connection, connect
+from maap_stac_orchestration.ledger.metrics import seconds_since_claim
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable, storable_or_none
 from maap_stac_orchestration.pgstac.collections import create_missing, existing_ids, extent_of
@@ -55,11 +58,15 @@ from maap_stac_orchestration.pipeline.describe import (
     tell_described,
 )
 from maap_stac_orchestration.pipeline.lease import Lease, held
+from maap_stac_orchestration.pipeline.metrics import Stage, tell_ended, told
 from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.problems import Code, Problem, Severity
 from maap_stac_orchestration.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+#: Collections that a log event names.
+_TOLD_COLLECTIONS = 50
 
 #: How often it is planned anew because collections were deleted or moved meanwhile. Each time it is other ones.
 PLANS = 5
@@ -121,8 +128,18 @@ def load_jobs(
         if lease is None:
             conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
             lease = stack.enter_context(held(batch, settings, lambda: connect(conninfo)))
+        claimed = seconds_since_claim(conn, batch.batch_id) or 0.0
+        began = time.monotonic()
         conn.commit()
         stack.enter_context(log_events.bound(run_id=batch.run_id))
+
+        def tell() -> None:
+            # Also of what ended before it broke off.
+            outcomes = [ended[index] for index in sorted(ended)]
+            tell_ended(conn, batch, outcomes, settings, claimed + time.monotonic() - began)
+
+        stack.callback(tell)
+        stack.enter_context(told(Stage.LOAD, batch))
         waiting = dict(enumerate(decided))
         for number in range(1, PLANS + 1):
             for plan, outcome in _load_planned(waiting, batch, conn, settings, lease, last=number == PLANS):
@@ -159,7 +176,10 @@ def _load_planned(
         tell_described(loaded.described)
         for plan, finished in loaded.finished:
             _tell_decisions(plan, finished)
-            yield plan, _outcome(finished)
+            again = finished.claim.job_id in loaded.again
+            if not again:
+                _tell_end(plan, finished)
+            yield plan, _outcome(finished, again=again)
 
 
 @dataclass(slots=True)
@@ -423,6 +443,8 @@ class _LoadedGroup:
     """What was committed of a group."""
 
     finished: Sequence[tuple[_Plan, FinishedJob]] = ()
+    #: Jobs of which a catalog changed meanwhile, by the ledger's numbers: their end is still to come.
+    again: frozenset[int] = frozenset()
     described: Sequence[DescribedAnew] = ()
 
 
@@ -439,12 +461,13 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Se
             lost: frozenset[int] = frozenset()
             with conn.transaction() as transaction:
                 loaded = _write_group(group, batch, conn, settings)
-                lost = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished]).lost
+                ended = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished])
+                lost = ended.lost
                 # The last moment to notice: what is not committed, nobody has seen.
                 lease.check()
                 if lost:
                     raise psycopg.Rollback(transaction)
-            return loaded, lost
+            return replace(loaded, again=ended.again), lost
 
         loaded, lost = persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
         if not lost:
@@ -466,7 +489,7 @@ def _write_group(group: list[_Plan], batch: Batch, conn: Connection, settings: S
     described = describe_anew(
         conn, {id: _descriptions(candidates, settled, settings) for id, candidates in by_collection.items()}
     )
-    return _LoadedGroup([(plan, _finished(plan, settled)) for plan in group], described)
+    return _LoadedGroup([(plan, _finished(plan, settled)) for plan in group], described=described)
 
 
 def _descriptions(candidates: Sequence[_Candidate], settled: _Settled, settings: Settings) -> list[Description]:
@@ -667,13 +690,45 @@ def _refused_reading(problems: Sequence[Problem]) -> int:
     return len(faulty) + sum(problem.code is Code.ITEM_DUPLICATE for problem in problems)
 
 
-def _outcome(finished: FinishedJob) -> JobOutcome:
+def _outcome(finished: FinishedJob, *, again: bool) -> JobOutcome:
     return JobOutcome(
         claim=finished.claim,
         state=finished.state,
         counts=ItemCounts(finished.loaded, finished.unchanged, finished.fallback, finished.refused),
         problems=finished.problems,
         collections=finished.collections,
+        again=again,
+        denials=sum(one.outcome in (Outcome.FALLBACK, Outcome.REJECT) for one in finished.decisions),
+    )
+
+
+def _tell_end(plan: _Plan, finished: FinishedJob) -> None:
+    """Writes a log event for a job that ended or waits, in the spelling that stands in the ledger."""
+    claim, names = finished.claim, finished.names
+    prefix = parse_output_prefix(claim.prefix)
+    common: dict[str, Any] = {
+        "job": claim.prefix,
+        "username": prefix.username,
+        "algorithm": storable(names.algorithm if names else prefix.algorithm, LONGEST_NAME),
+        "version": storable(names.version if names else prefix.version, LONGEST_NAME),
+        "tag": storable_or_none(names.tag if names else prefix.tag, LONGEST_NAME),
+        "items_loaded": finished.loaded,
+        "items_unchanged": finished.unchanged,
+        "items_fallback": finished.fallback,
+        "items_refused": finished.refused,
+        "problems": sorted({str(problem.code) for problem in finished.problems}),
+        "attempt": claim.attempt,
+    }
+    if finished.state is State.WAITING:
+        log_events.emit(log_events.Event.JOB_WAITING, **common)
+        return
+    lag = (datetime.now(UTC) - claim.catalog_modified).total_seconds()
+    log_events.emit(
+        log_events.Event.JOB_ENDED,
+        **common,
+        state=str(finished.state),
+        collections=[storable(one) for one in finished.collections[:_TOLD_COLLECTIONS]],
+        lag_seconds=round(max(lag, 0.0), 3),
     )
 
 

@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from maap_stac_orchestration import log_events
 from maap_stac_orchestration.discovery.found import CATALOG_NAME, job_of_catalog
 from maap_stac_orchestration.dps.output_prefix import find_output_prefix
 from maap_stac_orchestration.ledger import discovery
 from maap_stac_orchestration.ledger.claims_by_prefix import ClaimedByName, claim_jobs
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import SeenCatalog
+from maap_stac_orchestration.pipeline.metrics import tell_claimed, tell_recorded
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
 
@@ -85,8 +87,12 @@ def take_on(conn: Connection, catalogs: Sequence[SeenCatalog], settings: Setting
         settings: `lease` and `wait_deadline`.
         run_id: who claims.
     """
-    discovery.record(conn, catalogs)
+    recorded = discovery.record(conn, catalogs)
     places = {(one.bucket, output.key) for one in catalogs if (output := job_of_catalog(one.key)) is not None}
     claimed = claim_jobs(conn, places, run_id=run_id, lease=settings.lease, wait_deadline=settings.wait_deadline)
     conn.commit()
+    with log_events.bound(run_id=run_id):
+        tell_recorded("request", recorded)
+        for batch in claimed.batches:
+            tell_claimed(batch, settings)
     return claimed
