@@ -81,7 +81,8 @@ def _show(detail: JobDetail) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from maap_stac_orchestration.cli.jobs import STYLES, items
+    from maap_stac_orchestration.cli.following import STYLES
+    from maap_stac_orchestration.cli.jobs import items
 
     console = Console(highlight=False, soft_wrap=True)
     job = detail.summary
