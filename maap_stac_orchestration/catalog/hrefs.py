@@ -130,7 +130,7 @@ def web_fault(href: str) -> str | None:
             return "its host is no name"
         address = _address(host)
     if address is not None:
-        return None if _is_public(address) else "its host is a private address"
+        return None if is_public(address) else "its host is a private address"
     if _HOST.fullmatch(host) is None:
         return "its host is no name"
     label = host.rpartition(".")[2]
@@ -162,10 +162,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is one of the public internet, also where another address is hidden in it."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
-            return _is_public(address.ipv4_mapped)
+            return is_public(address.ipv4_mapped)
         # Tunnels carry an IPv4 address inside; nobody serves data through them any more (RFC 7526 retired 6to4).
         if address not in _GLOBAL_UNICAST or address in _TEREDO or address.sixtofour is not None:
             return False

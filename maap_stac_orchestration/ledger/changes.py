@@ -1,7 +1,8 @@
-"""The audit trail of governance: who changed grants, teams, tokens, collections and their owners, when and why.
+"""The audit trail of governance: who changed grants, teams, tokens, collections and their owners, and who is told
+when jobs end; when and why.
 
 Here belongs writing a change down and reading the trail. Not here: what a change does (`registry_entries`, `tokens`,
-`collections`), and decisions about jobs, which have a trail of their own (`decisions`).
+`collections`, `endpoints`), and decisions about jobs, which have a trail of their own (`decisions`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ class Action(StrEnum):
     ITEMS_MOVED = "items_moved"
     TOKEN_CREATED = "token_created"  # noqa: S105  # the name of an action
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    #: Somebody is told when jobs end, at this address from now on.
+    ENDPOINT_CREATED = "endpoint_created"
+    #: An endpoint was taken out of force: nothing is sent to it any more.
+    ENDPOINT_REMOVED = "endpoint_removed"
+    #: An endpoint got a new secret.
+    ENDPOINT_ROTATED = "endpoint_rotated"
 
 
 class Via(StrEnum):
@@ -51,6 +58,8 @@ class Via(StrEnum):
     CLI = "cli"
     API = "api"
     JOB = "job"
+    #: What a receiver of notifications answered.
+    NOTIFICATION = "notification"
 
 
 @dataclass(frozen=True, slots=True)
