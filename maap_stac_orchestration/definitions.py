@@ -17,10 +17,12 @@ from assets.checks import day_checks
 from assets.collections import stac_collections, upkeep
 from assets.handover import batches
 from assets.ingest import dps_catalogs, governance_decisions, ingest, pgstac_items
+from assets.still_broken import evaluation, nothing_broken
 from maap_stac_orchestration.settings import Settings, settings
 from sensors.collections_changed import collections_changed
 from sensors.ingest_failed import ingest_failed
 from sensors.new_catalogs import new_catalogs
+from sensors.notifications import notifications
 from sensors.registry_watch import registry_watch
 from sensors.schedules import reconcile_recent
 
@@ -35,9 +37,9 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """The code location; a test puts its own things in the place of some resources."""
     return dg.Definitions(
         assets=[dps_catalogs, governance_decisions, pgstac_items, stac_collections],
-        asset_checks=[day_checks],
+        asset_checks=[day_checks, nothing_broken],
         jobs=[ingest, upkeep],
-        sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch],
+        sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch, notifications],
         schedules=[reconcile_recent],
         resources=_resources() | dict(resource_overrides or {}),
         # Also for runs that people and backfills start from assets: a process for each step would import everything
@@ -55,6 +57,7 @@ def _resources() -> dict[str, Any]:
         "queue": _open_queue,
         "listing": _open_listing,
         "batches": batches(settings),
+        "tell_still_broken": evaluation,
     }
 
 

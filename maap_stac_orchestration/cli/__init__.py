@@ -27,9 +27,13 @@ COMMANDS: dict[str, str] = {
     "ingest": "ingest",
     "jobs": "jobs",
     "show": "show",
+    "retry": "retry",
+    "dead-letters": "dead_letters",
     "decisions": "decisions",
     "registry": "registry",
     "token": "token",
+    "webhook": "webhook",
+    "notify": "notify",
 }
 
 

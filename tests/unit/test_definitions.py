@@ -61,6 +61,7 @@ def test_names_of_the_contract() -> None:
         "collections_changed",
         "ingest_failed",
         "registry_watch",
+        "notifications",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent"}
     checks = {(key.asset_key.to_user_string(), key.name) for key in repository.asset_graph.asset_check_keys}
