@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +77,8 @@ class RetryResult:
     #: What was named and is no job that the ledger knows.
     unknown: tuple[str, ...]
     dry_run: bool
+    #: Where no job matched in the states that were asked for: how many would in others.
+    in_other_states: Mapping[State, int] = field(default_factory=dict)
 
     @property
     def matched(self) -> int:
@@ -98,6 +100,7 @@ class RetryResult:
             "skipped": {str(why): self.skipped[why] for why in Skip if self.skipped.get(why)},
             "leased_until": None if until is None else timestamp(until),
             "unknown": list(self.unknown),
+            "in_other_states": {str(state): jobs for state, jobs in self.in_other_states.items()},
         }
 
 
@@ -135,17 +138,19 @@ def retry(
             "code, since, until or run id."
         )
     unknown: tuple[str, ...] = ()
-    untouched = 0
+    others: dict[State, int] = {}
     if asked.prefixes:
         ids, unknown = _named(conn, asked)
     else:
-        ids, untouched = _matching(conn, asked)
+        ids, others = _matching(conn, asked)
     conn.commit()
     jobs, left = _carry_out(conn, ids, asked.force, None if dry_run else (by, reason, run_id))
     skipped = Counter(one.why for one in left)
-    if untouched:
-        skipped[Skip.LOADED] += untouched
-    result = RetryResult(jobs, dict(skipped), left, unknown, dry_run)
+    if asked.states is None and (asked.filter is None or asked.filter.state is None):
+        # Nobody asked for some states only, so these were meant too.
+        skipped.update({Skip.LOADED: others[State.LOADED]} if State.LOADED in others else {})
+        others = {}
+    result = RetryResult(jobs, dict(skipped), left, unknown, dry_run, {} if ids else others)
     if jobs and not dry_run:
         log_events.emit(
             log_events.Event.JOB_RETRIED,
@@ -181,20 +186,27 @@ def _place(name: str) -> tuple[str | None, str]:
     return None, whole if output is None else output.key
 
 
-def _matching(conn: Connection, asked: RetryRequest) -> tuple[list[int], int]:
-    """The numbers of the jobs that match, and how many more do that are loaded and are not looked at."""
+def _matching(conn: Connection, asked: RetryRequest) -> tuple[list[int], dict[State, int]]:
+    """The numbers of the jobs that match, and how many more would in the states that are not looked at."""
     filter = asked.filter or JobFilter()
-    counts = retries.count_by_state(conn, filter)
-    states = asked.states
-    untouched = 0
-    if states is None and filter.state is None and not asked.force:
-        states, untouched = _NOT_LOADED, counts.get(State.LOADED, 0)
-    matched = sum(jobs for state, jobs in counts.items() if states is None or state in states)
+    counts = retries.count_by_state(conn, replace(filter, state=None))
+    states = _states(asked)
+    matched = sum(jobs for state, jobs in counts.items() if state in states)
     if matched > asked.limit:
         raise TooManyMatch(matched, asked.limit)
-    found = retries.matching(conn, filter, states=states, limit=asked.limit)
+    found = retries.matching(conn, filter, states=states, limit=asked.limit) if matched else ()
     # A job that comes into another state meanwhile may be found in both.
-    return sorted({job.job_id for job in found}), untouched
+    ids = sorted({job.job_id for job in found})
+    return ids, {state: jobs for state, jobs in counts.items() if state not in states}
+
+
+def _states(asked: RetryRequest) -> Collection[State]:
+    named = None if asked.filter is None else asked.filter.state
+    if asked.states is not None:
+        return [state for state in asked.states if named in (None, state)]
+    if named is not None:
+        return {named}
+    return frozenset(State) if asked.force else _NOT_LOADED
 
 
 def _carry_out(

@@ -165,6 +165,12 @@ def test_loaded_jobs_that_are_asked_for_by_their_state_are_told_of_and_left(conn
         assert (result.jobs, result.skipped) == ((), {Skip.LOADED: 1})
 
 
+def test_where_no_job_is_in_the_state_it_is_told_in_which_they_are(connection: Connection) -> None:
+    ends(connection, written(1), written(2, tag="other"))
+    result = retry(connection, RetryRequest(filter=JobFilter(tag="demo"), states={State.FAILED}), by="ana")
+    assert (result.jobs, result.matched, result.in_other_states) == ((), 0, {State.REJECTED: 1})
+
+
 def test_a_dry_run_tells_the_same_and_writes_nothing(connection: Connection) -> None:
     ends(connection, written(1), written(2))
     before = connection.execute("SELECT * FROM ledger.job ORDER BY id").fetchall()
@@ -267,4 +273,5 @@ def test_the_result_as_a_document(connection: Connection) -> None:
         "skipped": {},
         "leased_until": None,
         "unknown": ["nobody/"],
+        "in_other_states": {},
     }
