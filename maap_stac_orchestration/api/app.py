@@ -22,6 +22,7 @@ from maap_stac_orchestration.api.decisions import decisions_router
 from maap_stac_orchestration.api.grants import grants_router
 from maap_stac_orchestration.api.health import health_router
 from maap_stac_orchestration.api.jobs import jobs_router
+from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
 from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
 from maap_stac_orchestration.settings import Settings
@@ -68,10 +69,11 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
     app.include_router(jobs_router(configured))
     app.include_router(decisions_router(configured, authentication))
     app.include_router(grants_router(configured, authentication))
+    add_pages(app, configured)
     stac.add_stac_api(app, stac_settings, configured, authentication)
     add_problem_documents(app)
     documents = {app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url}
-    exempt = frozenset({"/_mgmt/ping", "/_mgmt/health"} | {path for path in documents if path})
+    exempt = frozenset({"/_mgmt/ping", "/_mgmt/health"} | {path for path in documents if path} | static_paths())
     # The last one added sees a request first.
     app.add_middleware(TokenCheck, authentication=authentication, exempt=exempt)
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli

@@ -7,7 +7,7 @@ documents also carry `code` and `description`, which the STAC API specification 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -49,6 +49,9 @@ class ProblemDetails(BaseModel):
     description: str = Field(description="The same as detail, where STAC clients look for it.")
     errors: list[InvalidParameter] | None = Field(default=None, description="For 400: each parameter that is wrong.")
 
+
+#: Gives an error as a page; None for those who are told by the document.
+ErrorPage = Callable[[Request, ProblemDetails, Mapping[str, str]], Response | None]
 
 #: For the `responses` of a route: every error is a problem document.
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -140,8 +143,8 @@ def problem_response(
     code: str | None = None,
     errors: Sequence[InvalidParameter] = (),
     headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    """A problem document as a response."""
+) -> Response:
+    """A problem document, or the page that says the same, as a response."""
     document = ProblemDetails(
         title=status.phrase,
         status=status.value,
@@ -151,19 +154,24 @@ def problem_response(
         description=detail,
         errors=list(errors) or None,
     )
+    # Set where people, who read pages, may have asked (`pages.errors`).
+    error_page: ErrorPage | None = getattr(request.app.state, "error_page", None)
+    page = error_page(request, document, headers or {}) if error_page else None
+    if page is not None:
+        return page
     return JSONResponse(
         document.model_dump(exclude_none=True), status.value, media_type=MEDIA_TYPE, headers=dict(headers or {})
     )
 
 
-async def _api_error(request: Request, error: Exception) -> JSONResponse:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return problem_response(
         request, error.status, error.detail, code=error.code, errors=error.errors, headers=error.headers
     )
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [_invalid_parameter(one) for one in jsonable_encoder(error.errors(), custom_encoder={bytes: repr})]
     # The first part of a sentence each; a client with one typo reads one sentence.
@@ -178,7 +186,7 @@ def _invalid_parameter(error: Mapping[str, Any]) -> InvalidParameter:
     return InvalidParameter(parameter=".".join(place), message=message.removeprefix("Value error, ").rstrip("."))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     detail = error.detail if isinstance(error.detail, str) else str(error.detail)
@@ -188,7 +196,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _stac(status: HTTPStatus) -> Any:
-    async def handler(request: Request, error: Exception) -> JSONResponse:
+    async def handler(request: Request, error: Exception) -> Response:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem_response(request, status, str(error) or status.phrase, code=type(error).__name__)
@@ -196,7 +204,7 @@ def _stac(status: HTTPStatus) -> Any:
     return handler
 
 
-async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+async def _unavailable(request: Request, error: Exception) -> Response:
     # Once a line, without the traceback: an outage brings thousands of these.
     log.warning("%s %s: the database does not answer: %s", request.method, request.url.path, error)
     return problem_response(
@@ -208,7 +216,7 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _unmigrated(request: Request, error: Exception) -> JSONResponse:
+async def _unmigrated(request: Request, error: Exception) -> Response:
     log.error("%s %s: the database lacks what is asked for: %s", request.method, request.url.path, error)
     return problem_response(
         request,
@@ -218,7 +226,7 @@ async def _unmigrated(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _too_slow(request: Request, error: Exception) -> JSONResponse:
+async def _too_slow(request: Request, error: Exception) -> Response:
     log.warning("%s %s took too long: %s", request.method, request.url.path, error)
     return problem_response(
         request,
@@ -228,7 +236,7 @@ async def _too_slow(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     # What went wrong stands in the log, which starlette writes; it is nothing for a stranger to read. This response is
     # made outside of the middleware that names the request in all others.
     request_id = getattr(request.state, "request_id", None)
