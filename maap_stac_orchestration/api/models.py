@@ -243,6 +243,44 @@ class ChangesModel(_Shape):
     links: list[LinkModel] = Field(description="`next` leads to the next page.")
 
 
+class RemovedModel(_Shape):
+    """Who took an endpoint out of force, when and why."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+class WebhookModel(_Shape):
+    """Who is told when jobs end."""
+
+    id: int
+    kind: Literal["webhook", "sns"]
+    address: str = Field(description="An address, or the ARN of an SNS topic.")
+    username: str | None = Field(description="Whose jobs; null for everyone's.")
+    algorithm: str | None = Field(description="Of which algorithm; null for all.")
+    states: list[Literal["loaded", "partial", "rejected", "failed"]] = Field(
+        description="In which states they end; empty for all."
+    )
+    created: datetime
+    created_by: str
+    reason: str
+    removed: RemovedModel | None
+
+
+class NewWebhookModel(WebhookModel):
+    """An endpoint that was just added."""
+
+    secret: str | None = Field(description="What messages are signed with, told this once; null for a topic.")
+
+
+class WebhooksModel(_Shape):
+    """Endpoints, newest first."""
+
+    webhooks: list[WebhookModel]
+    links: list[LinkModel]
+
+
 class PartModel(BaseModel):
     """The health of one part."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -21,7 +20,7 @@ from maap_stac_orchestration.cli.webhook.session import LARGEST_ID, webhook_sess
 @click.option("--endpoint", type=click.IntRange(1, LARGEST_ID), help="Of those, the ones to this endpoint.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(ids: tuple[int, ...], dead: bool, endpoint: int | None, home: Path | None, as_json: bool) -> None:
+def command(ids: tuple[int, ...], dead: bool, endpoint: int | None, home: Path | None, as_json: bool) -> int:
     """Makes deliveries due again, with all their tries: the same message with the same webhook-id.
 
     ID is a number that `maap-stac webhook deliveries` shows. Deliveries to endpoints that were removed, and those that
@@ -45,5 +44,4 @@ def command(ids: tuple[int, ...], dead: bool, endpoint: int | None, home: Path |
                 "sent, or their endpoint was removed.",
                 err=True,
             )
-    if left:
-        sys.exit(1)
+    return 1 if left else 0

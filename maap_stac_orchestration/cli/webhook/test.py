@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -20,7 +19,7 @@ from maap_stac_orchestration.cli.webhook.session import id_argument, webhook_ses
 @id_argument
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(endpoint_id: int, home: Path | None, as_json: bool) -> None:
+def command(endpoint_id: int, home: Path | None, as_json: bool) -> int:
     """Sends a signed test message to an endpoint at once, and prints what it answers.
 
     Its type is org.maap-project.stac.test. Exits with 1 where the endpoint does not take it; it is not sent again.
@@ -36,5 +35,4 @@ def command(endpoint_id: int, home: Path | None, as_json: bool) -> None:
         click.echo(printable(f"{'Delivered' if answer.delivered else 'Not delivered'}: {answer.text}"))
         if answer.excerpt:
             click.echo(printable(answer.excerpt))
-    if not answer.delivered:
-        sys.exit(1)
+    return 0 if answer.delivered else 1
