@@ -28,7 +28,6 @@ COMMANDS: dict[str, str] = {
     "jobs": "jobs",
     "show": "show",
     "retry": "retry",
-    "retry": "retry",
     "dead-letters": "dead_letters",
     "decisions": "decisions",
     "registry": "registry",
