@@ -8,21 +8,29 @@ No `from __future__ import annotations` in this module: Dagster reads the annota
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.denials import DENIALS
+from assets.how_to_retry import Picked, fix_of, location_of
 from assets.ingest import dps_catalogs, governance_decisions, pgstac_items
 from assets.partitions import DAYS
-from assets.reporting import MOST_ROWS, Metadata, api_link, table
+from assets.reporting import MOST_ROWS, Metadata, job_page, page_link, table
 from assets.resources import Connect, LoadSettings
+from maap_stac_orchestration.ledger.records import BROKEN, TERMINAL, State
 from maap_stac_orchestration.problems import Code
 
 if TYPE_CHECKING:
+    from maap_stac_orchestration.ledger.days import Troubled
     from maap_stac_orchestration.settings import Settings
+
+
+#: Codes that have links of their own; of more, the pages tell.
+MOST_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -38,21 +46,6 @@ class _DayCheck:
 
 
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-
-#: Problems that are decisions: each has the name of its `DecisionCode`.
-DENIALS = frozenset(
-    {
-        Code.IDENTITY_MISMATCH,
-        Code.INVALID_NAME,
-        Code.RESERVED_NAME,
-        Code.RESERVED_PATTERN,
-        Code.NAME_CONFLICT,
-        Code.USER_NOT_AUTHORIZED,
-        Code.ALGORITHM_NOT_APPROVED,
-        Code.COLLECTION_NOT_FOUND,
-        Code.ITEM_OWNED_BY_OTHER,
-    }
-)
 
 _CHECKS = (
     _DayCheck(
@@ -141,7 +134,6 @@ def day_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluates the checks of the run's day."""
     from maap_stac_orchestration.ledger import days
-    from maap_stac_orchestration.ledger.records import State
 
     current = settings()
     day = date.fromisoformat(context.partition_key)
@@ -149,7 +141,7 @@ def day_checks(
     with ledger() as conn:
         states = days.states_of_day(conn, day)
         found = {
-            one.name: days.troubled_by_state(conn, day, (State.PARTIAL, State.REJECTED, State.FAILED), MOST_ROWS)
+            one.name: days.troubled_by_state(conn, day, BROKEN, MOST_ROWS)
             if one.codes is None
             else days.troubled_by_code(conn, day, one.codes, MOST_ROWS)
             for one in _CHECKS
@@ -160,58 +152,90 @@ def day_checks(
             for one in _CHECKS
             if one.codes is not None and one.name in found and found[one.name].jobs
         }
-    waiting = sum(states.get(state, 0) for state in (State.DISCOVERED, State.INGESTING, State.WAITING))
+    location = location_of(context.run)
     for one in _CHECKS:
         if one.name not in selected:
             continue
         troubled = found[one.name]
-        by_code = counts.get(one.name, {})
-        # Numbers of a check are plotted over the days: denials without gaps, the many codes of documents as they come.
-        numbers = {code: by_code.get(code, 0) for code in sorted(DENIALS)} if one.codes == DENIALS else by_code
-        metadata: Metadata = {
-            "failing_jobs": troubled.jobs,
-            "jobs": sum(states.values()),
-            "not_ended": waiting,
-            **{f"failing_jobs/{code}": number for code, number in numbers.items()},
-            "failing_jobs_table": table(
-                ("state", "code", "message", "job"),
-                (
-                    {"state": str(job.state), "code": job.code, "message": job.message, "job": job.prefix}
-                    for job in troubled.sample
-                ),
-            ),
-            "failing_jobs_not_shown": troubled.jobs - len(troubled.sample),
-            **_links(one, by_code, day, current),
-        }
+        groups = (
+            [(Picked(code=str(code), day=day), number) for code, number in counts.get(one.name, {}).items()]
+            if one.codes is not None
+            else [(Picked(state=str(state), day=day), states[state]) for state in BROKEN if states.get(state)]
+        )
         yield dg.AssetCheckResult(
             asset_key=one.asset.key,
             check_name=one.name,
             passed=troubled.jobs == 0,
             severity=one.severity,
-            description=_summary(troubled.jobs, by_code, day),
-            metadata=metadata,
+            description=_summary(troubled.jobs, groups, day),
+            metadata={
+                "failing_jobs": troubled.jobs,
+                **(_what_to_do(troubled, groups, current, location) if troubled.jobs else {}),
+                # Numbers of a check are plotted over the days: denials and states without gaps, the many codes of
+                # documents as they come.
+                **_numbers(one, groups),
+                "jobs": sum(states.values()),
+                "not_ended": sum(states.get(state, 0) for state in State if state not in TERMINAL),
+            },
         )
 
 
-def _summary(jobs: int, by_code: Mapping[Code, int], day: date) -> str:
+def _what_to_do(
+    troubled: "Troubled", groups: Sequence[tuple[Picked, int]], settings: "Settings", location: str
+) -> Metadata:
+    """What failed, why, and how it is tried again: in this order, since it is read from the top."""
+    metadata: Metadata = {
+        "how_to_retry": table(
+            ("jobs", "code", "fix", "command"),
+            (
+                {
+                    "jobs": number,
+                    "code": picked.name,
+                    "fix": fix_of(picked.name),
+                    "command": picked.command(),
+                }
+                for picked, number in groups
+            ),
+        ),
+        "failing_jobs_table": table(
+            ("state", "code", "message", "job", "page"),
+            (
+                {
+                    "state": str(job.state),
+                    "code": job.code,
+                    "message": job.message,
+                    "job": job.prefix,
+                    "page": job_page(settings, job.prefix),
+                }
+                for job in troubled.sample
+            ),
+        ),
+        "failing_jobs_not_shown": troubled.jobs - len(troubled.sample),
+    }
+    for picked, _ in groups[:MOST_GROUPS]:
+        metadata |= picked.metadata(settings, location)
+        if picked.code in DENIALS:
+            span = {f"job_{name}": value for name, value in picked.span.items()}
+            metadata |= page_link(f"decisions/{picked.name}", settings, "decisions", decision=picked.name, **span)
+    return metadata | {"retry_run_config": dg.MetadataValue.json(groups[0][0].run_config())}
+
+
+def _numbers(check: _DayCheck, groups: Sequence[tuple[Picked, int]]) -> Metadata:
+    """A number for each code or state."""
+    always: Iterable[str] = ()
+    if check.codes is None:
+        always = [str(state) for state in BROKEN]
+    elif check.codes == DENIALS:
+        always = sorted(str(code) for code in DENIALS)
+    return {f"failing_jobs/{name}": 0 for name in always} | {
+        f"failing_jobs/{picked.name}": number for picked, number in groups
+    }
+
+
+def _summary(jobs: int, groups: Sequence[tuple[Picked, int]], day: date) -> str:
     """What the list of checks shows beside the name; empty where all is well."""
     if not jobs:
         return ""
-    codes = ", ".join(f"{code} {number}" for code, number in by_code.items())
-    named = f"{jobs} {'job' if jobs == 1 else 'jobs'} of {day}"
-    return f"{named}: {codes}" if codes else named
-
-
-def _links(check: _DayCheck, by_code: Mapping[Code, int], day: date, settings: "Settings") -> Metadata:
-    """For each code that was found, its jobs and, for codes of decisions, the trail.
-
-    The API asks for a time of beginning, so later days stand in the lists as well, before this one. No job is decided
-    about before it ran.
-    """
-    begin = f"{day}T00:00:00Z"
-    links: Metadata = {}
-    for code in by_code:
-        if code in DENIALS:
-            links |= api_link(f"decisions/{code}", settings, "decisions", decision=code, since=begin)
-        links |= api_link(f"jobs/{code}", settings, "jobs", code=code, since=begin)
-    return links
+    return f"{jobs} {'job' if jobs == 1 else 'jobs'} of {day}: " + ", ".join(
+        f"{picked.name} {number}" for picked, number in groups
+    )

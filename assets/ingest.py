@@ -19,7 +19,7 @@ from assets.events import events_of_this_run
 from assets.handover import BatchStore, DecidedBatch, ReadBatch
 from assets.lease import given_back_on_failure, of_this_run
 from assets.partitions import DAYS
-from assets.reporting import Metadata, decision_metadata, load_metadata, read_metadata, status_link
+from assets.reporting import Metadata, day_metadata, decision_metadata, load_metadata, read_metadata, run_links
 from assets.resources import Connect, LoadRegistry, LoadSettings, OpenListing, OpenQueue, OpenStore
 from maap_stac_orchestration.pipeline.batch import JobOutcome, ReadJob
 
@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 BACKFILL_TAG = "dagster/backfill"
 #: The tag of a run with the version of the registry that decided in it.
 REGISTRY_TAG = "maap/registry_version"
+#: The tag of a run with how many jobs it took on, by which runs that found nothing can be told in the list of runs.
+JOBS_TAG = "maap/jobs"
 #: Seconds that a run spends on the queue before it claims; the sensor drains what is left.
 _DRAIN_SECONDS = 5.0
+
+
+#: The check over all days; `assets.still_broken` defines it.
+STANDING = dg.AssetCheckKey(dg.AssetKey("pgstac_items"), "nothing_broken")
 
 
 class DayConfig(dg.Config):
@@ -97,8 +103,7 @@ def dps_catalogs(
             with held(batch, current, ledger) as lease, told(Stage.READ, batch):
                 jobs = tuple(read_jobs(batch.jobs, objects(), current, datetime.now(UTC)))
                 lease.check()
-    metadata |= read_metadata(jobs, time.monotonic() - began)
-    metadata |= status_link(current, context.run.run_id)
+    metadata = run_links(current, context.run.run_id) | metadata | read_metadata(jobs, time.monotonic() - began)
     return dg.MaterializeResult(value=ReadBatch(batch, jobs), metadata=metadata)
 
 
@@ -176,14 +181,16 @@ def governance_decisions(
         reads = [job for job in dps_catalogs.jobs if job.claim.prefix in still]
         in_force = registry(current, conn)
         # Before anything is decided: a run that dies while it decides tells as well by which registry it did.
-        context.instance.add_run_tags(context.run.run_id, {REGISTRY_TAG: in_force.registry.version})
+        context.instance.add_run_tags(
+            context.run.run_id, {REGISTRY_TAG: in_force.registry.version, JOBS_TAG: str(len(batch.jobs))}
+        )
         with held(batch, current, ledger), told(Stage.DECIDE, batch):
             decided = tuple(decide_jobs(reads, in_force.registry, current, conn)) if reads else ()
     health = registry_health(current, in_force)
     metadata = decision_metadata(decided, health.version, current, context.run.run_id)
     return dg.MaterializeResult(
         value=DecidedBatch(batch, decided),
-        metadata=metadata | status_link(current, context.run.run_id),
+        metadata=run_links(current, context.run.run_id) | metadata,
         check_results=[
             dg.AssetCheckResult(
                 check_name="registry_loads",
@@ -213,10 +220,12 @@ def pgstac_items(
     batches: dg.ResourceParam[BatchStore],
 ) -> dg.MaterializeResult[None]:
     """Loads the items of the batch and ends its jobs."""
+    from maap_stac_orchestration.ledger import days
     from maap_stac_orchestration.pipeline.lease import held
     from maap_stac_orchestration.pipeline.load import load_jobs
 
     current = settings()
+    day = date.fromisoformat(context.partition_key)
     began = time.monotonic()
     with events_of_this_run(context), given_back_on_failure(context, ledger), ledger() as conn:
         batch = of_this_run(context, conn, governance_decisions.batch, current)
@@ -226,16 +235,25 @@ def pgstac_items(
         if decided:
             with held(batch, current, ledger) as lease:
                 outcomes = load_jobs(decided, batch, conn, current, datetime.now(UTC), lease)
+        seconds = time.monotonic() - began
+        conn.commit()
+        states = days.states_of_day(conn, day)
     batches.forget(context.run)
-    metadata = load_metadata(outcomes, time.monotonic() - began) | status_link(current, context.run.run_id)
-    return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(
+        metadata=run_links(current, context.run.run_id)
+        | load_metadata(outcomes, seconds)
+        | day_metadata(day, states, current)
+    )
 
 
 #: The live path and what a person starts for a day. One process runs all steps: a process for each would import
 #: everything again, which takes longer than the steps do.
 ingest = dg.define_asset_job(
     "ingest",
-    selection=dg.AssetSelection.assets(dps_catalogs, governance_decisions, pgstac_items),
+    # The standing check is no part of it: it would say "under way" as long as there is any run, and its sensor follows
+    # each run within half a minute.
+    selection=dg.AssetSelection.assets(dps_catalogs, governance_decisions, pgstac_items)
+    - dg.AssetSelection.checks(STANDING),
     executor_def=dg.in_process_executor,
     description="Takes on the due jobs of one day: reads, decides, loads, and checks the day.",
 )

@@ -2,6 +2,10 @@
 
 Here belongs how a stage's result is shown in the Dagster UI. Not here: the result itself. Tables in metadata are stored
 twice and slow the UI above some dozens of rows, so they are cut; a link leads to all of it.
+
+The UI shows the latest materialisation of a day, which each night is that of a run which looked once more and found
+nothing. So what a run did is left out where it did nothing, and what stands for the day (`day/…`, from the ledger) is
+in each of them: these numbers are the same whichever run came last, and are the ones to be plotted over the days.
 """
 
 from __future__ import annotations
@@ -9,12 +13,14 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import dagster as dg
 
 from maap_stac_orchestration.governance.decision import DecisionCode
+from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, JobOutcome, ReadJob
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
@@ -59,20 +65,46 @@ def _shown(column: str, value: str | int) -> str | int:
     return " ".join(line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines)
 
 
-def status_link(settings: Settings, run_id: str) -> Metadata:
-    """A link to the jobs of a run in the status API; nothing where its address is not known."""
-    return api_link("jobs_of_this_run", settings, "jobs", run_id=run_id)
+def run_links(settings: Settings, run_id: str) -> Metadata:
+    """Links to the jobs of a run, as a page for people and as JSON; nothing where the address is not known."""
+    return {
+        **page_link("status_of_this_run", settings, "status/jobs", run_id=run_id),
+        **page_link("jobs_of_this_run", settings, "jobs", run_id=run_id),
+    }
 
 
-def api_link(name: str, settings: Settings, path: str, **query: str) -> Metadata:
-    """A link into the API, under this name; nothing where its address is not known."""
+def page_link(name: str, settings: Settings, path: str, **query: str) -> Metadata:
+    """A link to the status pages or into the API, under this name; nothing where their address is not known."""
     if not settings.public_url:
         return {}
     return {name: dg.MetadataValue.url(f"{settings.public_url.rstrip('/')}/{path}?{urlencode(query)}")}
 
 
+def job_page(settings: Settings, prefix: str) -> str:
+    """The address of a job's status page; empty where it is not known."""
+    return f"{settings.public_url.rstrip('/')}/status/{quote(prefix, safe='')}" if settings.public_url else ""
+
+
+def day_metadata(day: date, states: Mapping[State, int], settings: Settings) -> Metadata:
+    """How all jobs of the day stand, whichever run took them on: a number for each state, also where it is zero, or
+    plots would have gaps."""
+    return {
+        **page_link(
+            "status_of_this_day",
+            settings,
+            "status/jobs",
+            since=day.isoformat(),
+            until=(day + timedelta(days=1)).isoformat(),
+        ),
+        "day/jobs": sum(states.values()),
+        **{f"day/{state}": states.get(state, 0) for state in State},
+    }
+
+
 def read_metadata(jobs: Sequence[ReadJob], seconds: float) -> Metadata:
-    """What reading a batch came to."""
+    """What reading a batch came to; of an empty one, that it was empty."""
+    if not jobs:
+        return {"jobs": 0}
     problems = [(job.claim.prefix, problem) for job in jobs for problem in job.problems]
     items = sum(len(job.items) for job in jobs)
     return {
@@ -89,8 +121,12 @@ def decision_metadata(jobs: Sequence[DecidedJob], registry_version: str, setting
     """What was decided for a batch: each decision, and how many jobs and items went where for which reason.
 
     Numbers become plots over the days. So every code has one also where no decision had it, or its plot would have
-    gaps; collections have one for the largest of them alone, since there may be thousands.
+    gaps; collections have one for the largest of them alone, since there may be thousands. A run without jobs decided
+    nothing and says so by leaving all of them out: a day of many denials is no day of none because a run of the night
+    found nothing to do. Denials without gaps are what the check `no_denials` plots.
     """
+    if not jobs:
+        return {"jobs": 0, "registry_version": registry_version}
     frame = decisions_frame(jobs)
     outcomes, codes = frame["outcome"].value_counts(), frame["decision"].value_counts()
     groups = (
@@ -107,7 +143,7 @@ def decision_metadata(jobs: Sequence[DecidedJob], registry_version: str, setting
         "decisions": len(frame),
         **{outcome: int(outcomes.get(outcome, 0)) for outcome in _OUTCOMES},
         "registry_version": registry_version,
-        **api_link("decisions_of_this_run", settings, "decisions", run_id=run_id),
+        **page_link("decisions_of_this_run", settings, "decisions", run_id=run_id),
         "decisions_table": frame_table(
             frame, ("decision", "outcome", "requested", "collection", "items", "rule", "job")
         ),
@@ -163,7 +199,9 @@ def _plain(value: Any) -> str | int:
 
 
 def load_metadata(outcomes: Sequence[JobOutcome], seconds: float) -> Metadata:
-    """What loading a batch came to."""
+    """What loading a batch came to; of an empty one, that it was empty."""
+    if not outcomes:
+        return {"jobs": 0}
     loaded = sum(one.counts.loaded for one in outcomes)
     unchanged = sum(one.counts.unchanged for one in outcomes)
     states = Counter(str(one.state) for one in outcomes)
@@ -187,7 +225,9 @@ def load_metadata(outcomes: Sequence[JobOutcome], seconds: float) -> Metadata:
 
 
 def problems_metadata(problems: Sequence[tuple[str, Problem]]) -> Metadata:
-    """How many problems, and the first of them."""
+    """How many problems, and the first of them; without one, the number alone."""
+    if not problems:
+        return {"problems": 0}
     return {
         "problems": len(problems),
         "problems_table": table(

@@ -25,6 +25,7 @@ from sensors.new_catalogs import new_catalogs
 from sensors.notifications import notifications
 from sensors.registry_watch import registry_watch
 from sensors.schedules import reconcile_recent
+from sensors.still_broken import still_broken
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
@@ -39,7 +40,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         assets=[dps_catalogs, governance_decisions, pgstac_items, stac_collections],
         asset_checks=[day_checks, nothing_broken],
         jobs=[ingest, upkeep],
-        sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch, notifications],
+        sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch, still_broken, notifications],
         schedules=[reconcile_recent],
         resources=_resources() | dict(resource_overrides or {}),
         # Also for runs that people and backfills start from assets: a process for each step would import everything

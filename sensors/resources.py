@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.pipeline.discover import Queue
     from maap_stac_orchestration.pipeline.registry import RegistryInForce
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     OpenQueue: TypeAlias = Callable[[Settings], Queue | None]
     #: The kept client that lists the buckets.
     OpenListing: TypeAlias = Callable[[], Any]
+    #: Makes what is still broken an evaluation of its check.
+    TellStillBroken: TypeAlias = Callable[..., dg.AssetCheckEvaluation]
 else:
     # Dagster reads the annotations of a sensor's arguments; to it, every resource is just an object.
-    LoadSettings = Connect = LoadRegistry = OpenQueue = OpenListing = Any
+    LoadSettings = Connect = LoadRegistry = OpenQueue = OpenListing = TellStillBroken = Any
 
-__all__ = ["Connect", "LoadRegistry", "LoadSettings", "OpenListing", "OpenQueue"]
+__all__ = ["Connect", "LoadRegistry", "LoadSettings", "OpenListing", "OpenQueue", "TellStillBroken"]

@@ -34,6 +34,9 @@ class State(StrEnum):
 #: States in which nothing more happens by itself.
 TERMINAL = frozenset({State.LOADED, State.PARTIAL, State.REJECTED, State.FAILED})
 
+#: States in which a job stays until somebody does something about it, those first that say least about its outputs.
+BROKEN = (State.FAILED, State.REJECTED, State.PARTIAL)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenCatalog:

@@ -9,7 +9,8 @@ import sys
 import dagster as dg
 import pytest
 
-from assets.checks import _CHECKS, DENIALS
+from assets.checks import _CHECKS
+from assets.denials import DENIALS
 from maap_stac_orchestration.definitions import build_defs, defs
 from maap_stac_orchestration.governance.decision import DecisionCode
 from maap_stac_orchestration.problems import Code
@@ -61,6 +62,7 @@ def test_names_of_the_contract() -> None:
         "collections_changed",
         "ingest_failed",
         "registry_watch",
+        "still_broken",
         "notifications",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent"}
@@ -72,6 +74,7 @@ def test_names_of_the_contract() -> None:
         ("governance_decisions", "no_denials"),
         ("governance_decisions", "registry_loads"),
         ("pgstac_items", "all_loaded"),
+        ("pgstac_items", "nothing_broken"),
     }
 
 

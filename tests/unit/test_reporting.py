@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.reporting import MOST_ROWS, api_link, decision_metadata, table
+from assets.reporting import (
+    MOST_ROWS,
+    day_metadata,
+    decision_metadata,
+    job_page,
+    load_metadata,
+    page_link,
+    read_metadata,
+    run_links,
+    table,
+)
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
-from maap_stac_orchestration.ledger.records import ClaimedJob
+from maap_stac_orchestration.ledger.records import ClaimedJob, State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
 from maap_stac_orchestration.settings import Settings
 
@@ -101,11 +111,41 @@ def test_items_of_several_jobs_add_up_and_rejected_ones_go_to_no_collection() ->
     assert (first.data["outcome"], first.data["items"], first.data["collection"]) == ("reject", 5, "")
 
 
-def test_without_decisions_every_code_has_a_zero_and_no_collection_a_number() -> None:
-    metadata = shown()
+def test_jobs_without_decisions_have_a_zero_for_every_code_and_no_number_of_a_collection() -> None:
+    metadata = shown(decided(1, {}))
     numbers = {name: value for name, value in metadata.items() if name.startswith(("decisions/", "items/"))}
     assert numbers == {f"decisions/{code}": 0 for code in DecisionCode}
     assert metadata["decisions_table"].records == []
+
+
+def test_a_run_that_found_nothing_says_so_and_nothing_else() -> None:
+    assert read_metadata([], 1.0) == load_metadata([], 1.0) == {"jobs": 0}
+    assert shown() == {"jobs": 0, "registry_version": "v1"}
+
+
+def test_the_numbers_of_a_day_have_no_gaps() -> None:
+    metadata = day_metadata(date(2025, 8, 31), {State.LOADED: 3, State.FAILED: 1}, Settings())
+    assert metadata == {"day/jobs": 4} | {f"day/{state}": 0 for state in State} | {"day/loaded": 3, "day/failed": 1}
+
+
+def test_the_link_of_a_day_ends_where_the_next_day_begins() -> None:
+    metadata = day_metadata(date(2025, 8, 31), {}, Settings(public_url="https://stac.test"))
+    assert metadata["status_of_this_day"] == dg.MetadataValue.url(
+        "https://stac.test/status/jobs?since=2025-08-31&until=2025-09-01"
+    )
+
+
+def test_a_run_has_a_page_for_people_and_a_list_for_programs() -> None:
+    assert run_links(Settings(public_url="https://stac.test"), "1234") == {
+        "status_of_this_run": dg.MetadataValue.url("https://stac.test/status/jobs?run_id=1234"),
+        "jobs_of_this_run": dg.MetadataValue.url("https://stac.test/jobs?run_id=1234"),
+    }
+
+
+def test_the_page_of_a_job_has_its_prefix_as_one_part_of_the_path() -> None:
+    known = Settings(public_url="https://stac.test/")
+    assert job_page(known, "ana/dps_output/a b/") == "https://stac.test/status/ana%2Fdps_output%2Fa%20b%2F"
+    assert job_page(Settings(), "ana/") == ""
 
 
 def test_every_number_is_one_that_dagster_plots() -> None:
@@ -115,8 +155,8 @@ def test_every_number_is_one_that_dagster_plots() -> None:
 
 
 def test_a_link_needs_an_address_and_spells_what_it_asks_for() -> None:
-    assert api_link("all", Settings(), "decisions", run_id="1") == {}
+    assert page_link("all", Settings(), "decisions", run_id="1") == {}
     known = Settings(public_url="https://stac.test/")
-    assert api_link("all", known, "decisions", requested="a b&c") == {
+    assert page_link("all", known, "decisions", requested="a b&c") == {
         "all": dg.MetadataValue.url("https://stac.test/decisions?requested=a+b%26c")
     }

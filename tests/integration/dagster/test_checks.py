@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import dagster as dg
 
-from assets.checks import DENIALS
+from assets.denials import DENIALS
 from maap_stac_orchestration.ledger.claims import claim
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import FinishedJob, State
-from maap_stac_orchestration.problems import Code, Problem
+from maap_stac_orchestration.problems import WORDINGS, Code, Problem
 from tests.integration.dagster.conftest import Location
 
 DAY = date(2025, 8, 19)
@@ -79,6 +82,7 @@ def test_a_check_names_the_failing_jobs_and_counts_all_of_them(location: Locatio
     assert newest["job"] == catalog(59).removesuffix("catalog.json")
     assert newest["state"] == "rejected"
     assert newest["code"] == "catalog_unreadable"
+    assert newest["page"] == f"http://stac.test/status/{quote(str(newest['job']), safe='')}"
     assert metadata["failing_jobs_not_shown"].value == 10
 
 
@@ -112,18 +116,19 @@ def test_denials_are_told_by_job_code_and_count_with_links_to_all_of_them(locati
     assert evaluation.severity is dg.AssetCheckSeverity.ERROR
     assert not evaluation.blocking
     assert evaluation.description == "3 jobs of 2025-08-19: user_not_authorized 3, item_owned_by_other 1"
-    metadata = {name: value.value for name, value in evaluation.metadata.items()}
+    metadata: dict[str, Any] = {name: value.value for name, value in evaluation.metadata.items()}
     assert metadata["failing_jobs"] == 3
     assert metadata["failing_jobs/user_not_authorized"] == 3
     assert metadata["failing_jobs/item_owned_by_other"] == 1
     assert metadata["failing_jobs/invalid_name"] == 0
     assert "failing_jobs/asset_missing" not in metadata
-    since = "since=2025-08-19T00%3A00%3A00Z"
-    assert {name: value for name, value in metadata.items() if str(value).startswith("http")} == {
-        "decisions/user_not_authorized": f"http://stac.test/decisions?decision=user_not_authorized&{since}",
-        "decisions/item_owned_by_other": f"http://stac.test/decisions?decision=item_owned_by_other&{since}",
-        "jobs/user_not_authorized": f"http://stac.test/jobs?code=user_not_authorized&{since}",
-        "jobs/item_owned_by_other": f"http://stac.test/jobs?code=item_owned_by_other&{since}",
+    span, job_span = "since=2025-08-19&until=2025-08-20", "job_since=2025-08-19&job_until=2025-08-20"
+    links = {name: value for name, value in metadata.items() if str(value).startswith("http://stac")}
+    assert links == {
+        "decisions/user_not_authorized": f"http://stac.test/decisions?decision=user_not_authorized&{job_span}",
+        "decisions/item_owned_by_other": f"http://stac.test/decisions?decision=item_owned_by_other&{job_span}",
+        "jobs/user_not_authorized": f"http://stac.test/status/jobs?code=user_not_authorized&{span}",
+        "jobs/item_owned_by_other": f"http://stac.test/status/jobs?code=item_owned_by_other&{span}",
     }
     named = {(row.data["job"], row.data["code"]) for row in metadata["failing_jobs_table"].records}
     assert named == {(catalog(n).removesuffix("catalog.json"), "user_not_authorized") for n in (1, 2, 3)}
@@ -135,7 +140,8 @@ def test_codes_of_documents_link_to_jobs_alone(location: Location) -> None:
     evaluations = check(location)
     links = [name for name in evaluations["catalogs_readable"].metadata if name.startswith(("decisions/", "jobs/"))]
     assert links == ["jobs/catalog_unreadable"]
-    numbers = {name: value.value for name, value in evaluations["no_denials"].metadata.items() if "/" in name}
+    denials = evaluations["no_denials"].metadata
+    numbers = {name: value.value for name, value in denials.items() if name.startswith("failing_jobs/")}
     assert numbers == {f"failing_jobs/{code}": 0 for code in DENIALS}
 
 
@@ -143,3 +149,58 @@ def test_severities_tell_what_costs_items(location: Location) -> None:
     severities = {name: one.severity for name, one in check(location).items()}
     warnings = {name for name, severity in severities.items() if severity is dg.AssetCheckSeverity.WARN}
     assert warnings == {"assets_present"}
+
+
+def test_what_failed_why_and_how_to_retry_stand_first_and_in_this_order(location: Location) -> None:
+    location.record(catalog(1), catalog(2))
+    end(location, State.REJECTED, Code.LINK_MISSING)
+    metadata = check(location)["catalogs_readable"].metadata
+    assert list(metadata)[:3] == ["failing_jobs", "how_to_retry", "failing_jobs_table"]
+    (row,) = rows(metadata["how_to_retry"])
+    assert row == {
+        "jobs": 2,
+        "code": "link_missing",
+        "fix": WORDINGS[Code.LINK_MISSING].fix,
+        "command": "maap-stac retry --code link_missing --since 2025-08-19 --until 2025-08-20",
+    }
+
+
+def test_jobs_that_are_loaded_all_the_same_are_tried_again_by_force(location: Location) -> None:
+    location.record(catalog(1))
+    end(location, State.LOADED, Code.USER_NOT_AUTHORIZED, Code.ASSET_MISSING)
+    evaluations = check(location)
+    for name in ("no_denials", "assets_present"):
+        (row,) = rows(evaluations[name].metadata["how_to_retry"])
+        assert row["command"].endswith("--since 2025-08-19 --until 2025-08-20 --force")
+
+
+def test_the_launchpad_opens_with_the_retry_of_that_day_filled_in(location: Location) -> None:
+    location.settings = location.settings.model_copy(update={"dagster_url": "http://dagster.test"})
+    location.record(catalog(1))
+    end(location, State.PARTIAL)
+    metadata = check(location)["all_loaded"].metadata
+    address = urlsplit(str(metadata["retry/partial"].value))
+    assert address.netloc == "dagster.test"
+    assert address.path == "/locations/__repository__%40maap_stac_orchestration/jobs/retry/playground/setup"
+    config = json.loads(parse_qs(address.query)["config"][0])
+    assert config == metadata["retry_run_config"].value
+    assert config == {"ops": {"retry": {"config": {"state": "partial", "since": "2025-08-19", "until": "2025-08-20"}}}}
+
+
+def test_a_green_check_tells_numbers_alone(location: Location) -> None:
+    evaluations = check(location)
+    for one in evaluations.values():
+        assert {type(value) for value in one.metadata.values()} == {dg.IntMetadataValue}
+        assert one.description == ""
+
+
+def test_a_day_that_a_later_run_found_nothing_for_still_shows_its_numbers(location: Location) -> None:
+    location.record(catalog(1), catalog(2))
+    end(location, State.LOADED)
+    (event,) = location.run(DAY.isoformat()).asset_materializations_for_node("pgstac_items")
+    numbers = {name: value.value for name, value in event.metadata.items() if isinstance(value.value, int)}
+    assert numbers == {"jobs": 0, "day/jobs": 2} | {f"day/{state}": 0 for state in State} | {"day/loaded": 2}
+
+
+def rows(metadata: Any) -> list[dict[str, Any]]:
+    return [dict(record.data) for record in metadata.records]
