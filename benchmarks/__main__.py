@@ -15,6 +15,7 @@ from benchmarks.result import CannotMeasure
 BENCHMARKS = {
     "lag_p95_seconds": "benchmarks.lag_p95_seconds",
     "decisions_per_second": "benchmarks.decisions_per_second",
+    "jobs_page_p95_ms": "benchmarks.jobs_page_p95_ms",
 }
 
 

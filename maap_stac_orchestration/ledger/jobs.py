@@ -1,18 +1,19 @@
 """Looking at jobs: lists, one job in full, groups.
 
-Here belongs every question about jobs that people and programs ask. Not here: anything that changes a job.
+Here belongs every question about jobs that people and programs ask. Not here: how a page of them is found quickly
+(`job_lists`), and anything that changes a job.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import sql
 
+from maap_stac_orchestration.ledger import job_lists
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.decisions import recorded_decision
 from maap_stac_orchestration.ledger.records import (
@@ -33,104 +34,13 @@ from maap_stac_orchestration.ledger.texts import storable
 #: What jobs can be grouped by.
 GROUP_FIELDS = ("username", "algorithm", "version", "tag")
 
-_JOB_COLUMNS = sql.SQL("""
-    job.id, job.bucket, job.prefix, job.username, job.algorithm, job.version, job.tag, job.job_time, job.state,
-    job.loaded, job.unchanged, job.fallback, job.refused, job.problem_codes, job.collections, job.run_id,
-    job.discovered_at, job.updated_at, job.due_at
-""")
-
-# What a list walks along, each with an index in the list's order.
-_ALL = sql.SQL("ledger.job")
-_OF_COLLECTION = sql.SQL("ledger.job_collection AS listed JOIN ledger.job ON job.id = listed.job_id")
-_OF_CODE = sql.SQL("ledger.job_code AS listed JOIN ledger.job ON job.id = listed.job_id")
-
-_NAMES = {
-    "username": sql.SQL("job.username = %(username)s"),
-    "algorithm": sql.SQL("job.algorithm = %(algorithm)s"),
-    "version": sql.SQL("job.version = %(version)s"),
-    "tag": sql.SQL("job.tag = %(tag)s"),
-}
-_CONDITIONS = _NAMES | {
-    "state": sql.SQL("job.state = %(state)s"),
-    "since": sql.SQL("{time} >= %(since)s"),
-    "until": sql.SQL("{time} < %(until)s"),
-    # As an array: few jobs to be looked up, never a condition to be checked along the list of all jobs.
-    "run_id": sql.SQL("""job.id = ANY (ARRAY(
-        SELECT DISTINCT transition.job_id FROM ledger.transition WHERE transition.run_id = %(run_id)s
-    ))"""),
-}
-_LISTED_COLLECTION = sql.SQL("listed.collection = %(collection)s")
-_LISTED_CODE = sql.SQL("listed.code = %(code)s")
-_LEFT_IN = sql.SQL("listed.left_in = %(state)s")
-_HAS_CODE = sql.SQL("%(code)s = ANY (job.problem_codes)")
-# Not by the job's own list: a collection that was deleted still stands there.
-_HAS_COLLECTION = sql.SQL("""%(collection)s = ANY (ARRAY(
-        SELECT holding.collection FROM ledger.job_collection AS holding WHERE holding.job_id = job.id
-    ))""")
-# Known of all jobs that the names and the state of a filter pick.
-_NOT_AFTER = sql.SQL("{time} <= %(latest)s")
-
-_LIST = sql.SQL("""
-SELECT {columns}
-FROM {source}
-WHERE {conditions}
-ORDER BY {time} DESC, {id} DESC
-LIMIT %(limit)s
-""")
-_AFTER = sql.SQL("({time}, {id}) < (%(after_time)s, %(after_id)s)")
-
-# Where submissions have the names and the state of a filter. Names that are each frequent may together be rare or old,
-# of which PostgreSQL knows nothing; along one of their lists it would look for the others in vain. The counts tell: by
-# them the newest jobs of each submission are looked up, and the newest of those are the page.
-_PARTS = sql.SQL("""
-    SELECT key, state, jobs, latest FROM ledger.submission WHERE jobs <> 0 AND {conditions}
-    UNION ALL
-    SELECT key, state, greatest(jobs, 0), latest FROM ledger.submission_change WHERE {conditions}
-""")
-_PART_CONDITIONS = {
-    "username": sql.SQL("username = %(username)s"),
-    "algorithm": sql.SQL("algorithm = %(algorithm)s"),
-    "version": sql.SQL("version = %(version)s"),
-    "tag": sql.SQL("tag = %(tag)s"),
-    "state": sql.SQL("state = %(state)s"),
-}
-_PART_KEY = sql.SQL("key = ledger.submission_key(%(username)s, %(algorithm)s, %(version)s, %(tag)s)")
-_WEIGH = sql.SQL("""
-SELECT count(*), coalesce(sum(jobs), 0)::bigint, max(latest) FROM ({parts} LIMIT %(parts)s) AS part
-""")
-_LIST_OF_SUBMISSIONS = sql.SQL("""
-SELECT {columns}
-FROM (
-    SELECT found.id
-    FROM (SELECT DISTINCT key, state FROM ({parts}) AS part) AS part
-    CROSS JOIN LATERAL (
-        SELECT {id} AS id, {time} AS time
-        FROM {source}
-        WHERE {conditions}
-        ORDER BY {time} DESC, {id} DESC
-        LIMIT %(limit)s
-    ) AS found
-    ORDER BY found.time DESC, found.id DESC
-    LIMIT %(limit)s
-) AS page
-JOIN ledger.job ON job.id = page.id
-ORDER BY job.job_time DESC, job.id DESC
-""")
-_OF_PART = sql.SQL("job.submission = part.key AND job.state = part.state")
-_LISTED_OF_PART = sql.SQL("listed.submission = part.key AND job.state = part.state")
-
-#: Submissions that are looked into for one page; of more, which then hold many jobs, a list is walked along.
-_MOST_PARTS = 1000
-#: Rows that are looked at for one page before walking along a list is thought better, beside some for each of its jobs.
-_MOST_ROWS = 4000
-
 _GET = sql.SQL("""
 SELECT {columns}, job.generation, job.wait_until
 FROM ledger.job
 WHERE job.prefix = %(prefix)s AND (%(bucket)s::text IS NULL OR job.bucket = %(bucket)s)
 ORDER BY job.id DESC
 LIMIT 1
-""").format(columns=_JOB_COLUMNS)
+""").format(columns=job_lists.JOB_COLUMNS)
 
 _TRANSITIONS = """
 SELECT state, at, run_id, attempt, reason FROM ledger.transition WHERE job_id = %(job)s ORDER BY id
@@ -231,24 +141,11 @@ def list_jobs(
     Raises:
         TokenInvalid: see there.
     """
-    walk = _walk(conn, filter or JobFilter(), limit)
-    parameters = walk.parameters
-    conditions = list(walk.conditions)
-    if token is not None:
-        parameters["after_time"], parameters["after_id"] = _position(token)
-        conditions.append(_AFTER.format(**walk.order))
-    parts = {} if walk.parts is None else {"parts": walk.parts}
-    statement = (_LIST if walk.parts is None else _LIST_OF_SUBMISSIONS).format(
-        columns=_JOB_COLUMNS,
-        source=walk.source,
-        conditions=sql.SQL("\n    AND ").join(conditions or [sql.SQL("true")]),
-        **walk.order,
-        **parts,
-    )
+    after = None if token is None else _position(token)
     # One more than asked for tells whether there is another page.
-    rows = conn.execute(statement, {**parameters, "limit": limit + 1}).fetchall()
+    rows = job_lists.find(conn, filter or JobFilter(), limit=limit + 1, after=after)
     jobs = tuple(_summary(row) for row in rows[:limit])
-    return JobPage(jobs, _token(jobs[-1]) if len(rows) > limit and jobs else None)
+    return JobPage(jobs, page_token(jobs[-1].time, jobs[-1].job_id) if len(rows) > limit and jobs else None)
 
 
 def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobDetail | None:
@@ -297,128 +194,22 @@ def summary(
         raise ValueError(
             f"Jobs cannot be grouped by {', '.join(unknown) or 'nothing'}; use some of {', '.join(GROUP_FIELDS)}."
         )
-    asked = filter or JobFilter()
-    parameters = _parameters(asked)
+    parameters = job_lists.question(filter or JobFilter())
     fields = sql.SQL(", ").join(sql.Identifier(name) for name in names)
-    if parameters.keys() <= _PART_CONDITIONS.keys():
-        statement = _SUMMARY_OF_SUBMISSIONS.format(fields=fields, conditions=_part_conditions(parameters))
+    if parameters.keys() <= job_lists.COUNTED:
+        statement = _SUMMARY_OF_SUBMISSIONS.format(fields=fields, conditions=job_lists.counted(parameters))
     else:
-        walk = _along_job(parameters) if "run_id" in parameters else _along_list(asked, parameters)
+        source, conditions = job_lists.source(parameters)
         statement = _SUMMARY.format(
             fields=fields,
             job_fields=sql.SQL(", ").join(sql.Identifier("job", name) for name in names),
-            source=walk.source,
-            conditions=sql.SQL("\n        AND ").join(walk.conditions),
+            source=source,
+            conditions=conditions,
         )
     return [
         GroupSummary(dict(zip(names, row[: len(names)], strict=True)), *row[len(names) :])
         for row in conn.execute(statement, parameters)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """How the jobs of a filter are found."""
-
-    #: What to walk along, under which conditions, in the order of which columns.
-    source: sql.SQL
-    conditions: list[sql.Composable]
-    order: Mapping[str, sql.SQL]
-    parameters: dict[str, Any]
-    #: The submissions to walk through one by one; None to walk once.
-    parts: sql.Composed | None = None
-
-
-_BY_JOB = {"time": sql.SQL("job.job_time"), "id": sql.SQL("job.id")}
-_BY_LISTED = {"time": sql.SQL("listed.job_time"), "id": sql.SQL("listed.job_id")}
-
-#: What has a list of its own, with nothing left to be looked for in it.
-_LISTS = (
-    {"username"},
-    {"username", "state"},
-    {"algorithm"},
-    {"algorithm", "version"},
-    {"version"},
-    {"tag"},
-    {"state"},
-    set[str](),
-)
-#: States that only the end of a run's work on a job gives.
-_LEFT = frozenset({State.LOADED, State.PARTIAL, State.REJECTED, State.WAITING})
-
-
-def _walk(conn: Connection, asked: JobFilter, limit: int) -> _Walk:
-    """The shortest way to a page of jobs, which depends on how many jobs have the names that are asked for."""
-    parameters = _parameters(asked)
-    narrowing = parameters.keys() & {*_NAMES, "state"}
-    listed = parameters.keys() & {"collection", "code"}
-    along_job = _along_job(parameters)
-    if "run_id" in parameters or (not listed and narrowing in _LISTS):
-        return along_job
-    if not parameters.keys() & _NAMES.keys():
-        return _along_list(asked, parameters)
-    parts = _parts(parameters)
-    row = conn.execute(_WEIGH.format(parts=parts), {**parameters, "parts": _MOST_PARTS + 1}).fetchone()
-    assert row is not None
-    count, jobs, latest = row
-    most = _MOST_ROWS + 4 * limit
-    if count <= _MOST_PARTS:
-        if jobs <= most or (not listed and count * limit <= most):
-            return replace(along_job, conditions=[_OF_PART, *along_job.conditions], parts=parts)
-        along = _along_list(asked, parameters) if listed else along_job
-        if listed and count * limit <= most:
-            return replace(along, conditions=[_LISTED_OF_PART, *along.conditions], parts=parts)
-        bounded = [_NOT_AFTER.format(**along.order), *along.conditions]
-        return replace(along, conditions=bounded, parameters={**parameters, "latest": latest})
-    return _along_list(asked, parameters) if listed else along_job
-
-
-def _along_job(parameters: dict[str, Any]) -> _Walk:
-    """Along an index of the table of jobs."""
-    conditions = _conditions(parameters, _BY_JOB)
-    if "code" in parameters:
-        conditions.append(_HAS_CODE)
-    if "collection" in parameters:
-        conditions.append(_HAS_COLLECTION)
-    return _Walk(_ALL, conditions, _BY_JOB, parameters)
-
-
-def _along_list(asked: JobFilter, parameters: dict[str, Any]) -> _Walk:
-    """Along the jobs with a code or in a collection."""
-    if asked.collection is not None:
-        conditions = [_LISTED_COLLECTION, *_conditions(parameters, _BY_LISTED)]
-        if asked.code is not None:
-            conditions.append(_HAS_CODE)
-        return _Walk(_OF_COLLECTION, conditions, _BY_LISTED, parameters)
-    if asked.code is None or (asked.state is not None and asked.state not in _LEFT):
-        return _along_job(parameters)
-    left = [_LEFT_IN] if asked.state is not None else []
-    return _Walk(_OF_CODE, [_LISTED_CODE, *left, *_conditions(parameters, _BY_LISTED)], _BY_LISTED, parameters)
-
-
-def _conditions(parameters: Mapping[str, Any], order: Mapping[str, sql.SQL]) -> list[sql.Composable]:
-    return [condition.format(**order) for name, condition in _CONDITIONS.items() if name in parameters]
-
-
-def _parts(parameters: Mapping[str, Any]) -> sql.Composed:
-    """The submissions, by state, that have the names and the state of a filter."""
-    return _PARTS.format(conditions=_part_conditions(parameters))
-
-
-def _part_conditions(parameters: Mapping[str, Any]) -> sql.Composed:
-    conditions: list[sql.Composable] = [one for name, one in _PART_CONDITIONS.items() if name in parameters]
-    if parameters.keys() >= _NAMES.keys():
-        conditions.append(_PART_KEY)
-    return sql.SQL(" AND ").join(conditions or [sql.SQL("true")])
-
-
-def _parameters(asked: JobFilter) -> dict[str, Any]:
-    return {
-        # What the ledger cannot hold, no job is called; the comparison must not fail on it either.
-        name: storable(str(value)) if isinstance(value, str) else value
-        for name in JobFilter.__dataclass_fields__
-        if (value := getattr(asked, name)) is not None
-    }
 
 
 def _summary(row: tuple[Any, ...]) -> JobSummary:
@@ -448,12 +239,13 @@ def _summary(row: tuple[Any, ...]) -> JobSummary:
     )
 
 
-def _token(job: JobSummary) -> str:
-    position = f"{(job.time - _EPOCH) // _MICROSECOND} {job.job_id}"
+def page_token(time: datetime, job_id: int) -> str:
+    """The token of the page that begins after a job, by its time (UTC) and its number in the ledger."""
+    position = f"{(time - _EPOCH) // _MICROSECOND} {job_id}"
     return urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
-def _position(token: str) -> tuple[datetime, int]:
+def _position(token: str) -> job_lists.Position:
     """Time and number of the last job of the page before."""
     try:
         text = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)).decode("ascii")
@@ -465,4 +257,4 @@ def _position(token: str) -> tuple[datetime, int]:
         ) from error
     if not 0 <= number <= _LARGEST_ID:
         raise TokenInvalid("The page token names a job that cannot be; begin without one.")
-    return time, number
+    return job_lists.Position(time, number)

@@ -54,8 +54,12 @@ def test_every_name_leads_to_a_module_that_measures(name):
 
 
 def test_what_cannot_be_measured_is_told_and_the_others_go_on(capsys, monkeypatch):
+    import benchmarks.__main__
     import benchmarks.decisions_per_second
     import benchmarks.lag_p95_seconds
+
+    two = {name: BENCHMARKS[name] for name in ("lag_p95_seconds", "decisions_per_second")}
+    monkeypatch.setattr(benchmarks.__main__, "BENCHMARKS", two)
 
     def fail():
         raise CannotMeasure("The stack did not start.")

@@ -159,7 +159,7 @@ def test_every_filter_of_a_long_list_walks_along_an_index(connection: Connection
         "job_of_user ": {"username": "user-7"},
         "job_of_user_in_state": {"username": "user-7", "state": State.WAITING},
         "job_of_tag": {"tag": "tag-9"},
-        "job_of_algorithm": {"algorithm": "algorithm-3", "version": "v5"},
+        "job_of_algorithm": {"algorithm": "algorithm-3"},
         "job_of_version": {"version": "v5"},
         "job_in_state": {"state": State.WAITING},
         "job_collection_pkey": {"collection": "collection-3"},

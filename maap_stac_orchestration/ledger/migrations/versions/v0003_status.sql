@@ -23,6 +23,8 @@ CREATE TABLE ledger.submission (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (key, state)
 );
+CREATE INDEX submission_of_user ON ledger.submission (username);
+CREATE INDEX submission_of_tag ON ledger.submission (tag);
 COMMENT ON TABLE ledger.submission IS 'Jobs and their items, counted by (username, algorithm, version, tag) and state.';
 
 CREATE TABLE ledger.submission_change (
@@ -44,6 +46,9 @@ $$;
 ALTER TABLE ledger.job ADD COLUMN
     submission uuid NOT NULL GENERATED ALWAYS AS (ledger.submission_key(username, algorithm, version, tag)) STORED;
 CREATE INDEX job_of_submission ON ledger.job (submission, state, job_time DESC, id DESC);
+-- In the order of lists for an algorithm alone too: with the version before the time it was not.
+DROP INDEX ledger.job_of_algorithm;
+CREATE INDEX job_of_algorithm ON ledger.job (algorithm, job_time DESC, id DESC);
 
 -- The same for lists by collection and by code, which are written anew each time a job ends in a run.
 ALTER TABLE ledger.job_collection ADD COLUMN submission uuid;
