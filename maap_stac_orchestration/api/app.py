@@ -1,4 +1,4 @@
-"""The one FastAPI application: STAC API at `/`, jobs under `/jobs`, health under `/_mgmt`.
+"""The one FastAPI application: STAC API at `/`, jobs under `/jobs`, health and metrics under `/_mgmt`.
 
 Here belongs putting it together; run it with `uvicorn --factory maap_stac_orchestration.api.app:create_app`. Not here:
 the routes themselves.
@@ -22,9 +22,12 @@ from maap_stac_orchestration.api.decisions import decisions_router
 from maap_stac_orchestration.api.grants import grants_router
 from maap_stac_orchestration.api.health import health_router
 from maap_stac_orchestration.api.jobs import jobs_router
+from maap_stac_orchestration.api.metrics import RequestMetrics, metrics_router
 from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
 from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
+from maap_stac_orchestration.api.request_log import RequestLog
+from maap_stac_orchestration.api.webhooks import webhooks_router
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
 
@@ -63,17 +66,23 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
     authentication = Authentication(configured)
     app.state.authentication = authentication
     app.include_router(health_router(configured, store))
+    requests = RequestMetrics()
+    app.include_router(metrics_router(configured, requests))
     if not configured.open_reading:
         # Shows in OpenAPI that the routes added from here on need a token; `TokenCheck` is who asks for it.
         app.router.dependencies.append(Depends(BEARER))
     app.include_router(jobs_router(configured))
     app.include_router(decisions_router(configured, authentication))
     app.include_router(grants_router(configured, authentication))
+    app.include_router(webhooks_router(configured, authentication))
     add_pages(app, configured)
     stac.add_stac_api(app, stac_settings, configured, authentication)
     add_problem_documents(app)
     documents = {app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url}
-    exempt = frozenset({"/_mgmt/ping", "/_mgmt/health"} | {path for path in documents if path} | static_paths())
+    # What is for machines that watch tells no names, and must not depend on an issuer.
+    exempt = frozenset(
+        {"/_mgmt/ping", "/_mgmt/health", "/_mgmt/metrics"} | {path for path in documents if path} | static_paths()
+    )
     # The last one added sees a request first.
     app.add_middleware(TokenCheck, authentication=authentication, exempt=exempt)
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli
@@ -89,5 +98,6 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
         expose_headers=["Location", "Retry-After", "WWW-Authenticate", REQUEST_ID],
         max_age=600,
     )
+    app.add_middleware(RequestLog, metrics=requests)
     app.add_middleware(RequestIds)
     return app

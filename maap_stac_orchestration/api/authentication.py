@@ -137,6 +137,12 @@ class Authentication:
             ) from error
 
 
+def person_of(scope: Scope) -> Person | None:
+    """Who made a request that was handled, where its token told."""
+    person: Person | None = scope.get(_PERSON)
+    return person
+
+
 class TokenCheck:
     """The middleware: refuses tokens that are not valid, and strangers where reading is closed."""
 

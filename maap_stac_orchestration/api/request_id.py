@@ -40,5 +40,10 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        with log_events.bound(request_id=request_id):
-            await self.app(scope, receive, send_named)
+        try:
+            with log_events.bound(request_id=request_id):
+                await self.app(scope, receive, send_named)
+        except Exception:
+            # The server logs the error when it has gone through here, in this request's own task.
+            log_events.keep_bound(request_id=request_id)
+            raise

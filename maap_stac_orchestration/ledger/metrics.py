@@ -61,7 +61,7 @@ class Measures:
     delivered: int
     lag: Lag
     collections: int
-    #: Whether the registry that was tried last could be put in force; None where none was ever tried.
+    #: Whether the registry file could be loaded when it was tried last; None where there is none.
     registry_loads: bool | None
 
 
@@ -140,7 +140,8 @@ FROM (SELECT priority > 0 AS backlog, min(due_at) AS due_at FROM oldest GROUP BY
 # By the primary key of collections.
 _COLLECTIONS = "SELECT count(*) FROM pgstac.collections"
 
-_REGISTRY = "SELECT ok FROM ledger.registry_version ORDER BY id DESC LIMIT 1"
+# By the index on source and id.
+_REGISTRY = "SELECT ok FROM ledger.registry_version WHERE source = %(source)s ORDER BY id DESC LIMIT 1"
 
 #: Serialises those who compact ("tally" in ASCII); who comes second has nothing to do.
 _TRY = "SELECT pg_try_advisory_xact_lock(499967814777)"
@@ -169,11 +170,12 @@ SELECT lag.seconds FROM ledger.lag WHERE lag.job_id = ANY (%(jobs)s) AND lag.run
 """
 
 
-def measure(conn: Connection, *, within: timedelta = timedelta(seconds=3)) -> Measures:
+def measure(conn: Connection, *, registry: str | None = None, within: timedelta = timedelta(seconds=3)) -> Measures:
     """The ledger in numbers, as it is at one moment.
 
     Args:
         conn: the database, with no transaction open.
+        registry: the path or address of the registry file, as it is set.
         within: what each question may take.
 
     Raises:
@@ -191,7 +193,7 @@ def measure(conn: Connection, *, within: timedelta = timedelta(seconds=3)) -> Me
         bounds = next(row[0] for row in conn.execute(_BOUNDS))
         due = {backlog: Due(*rest) for backlog, *rest in conn.execute(_DUE, {"most": MOST_DUE})}
         collections = conn.execute(_COLLECTIONS).fetchone()
-        registry = conn.execute(_REGISTRY).fetchone()
+        tried = conn.execute(_REGISTRY, {"source": registry}).fetchone()
     assert collections is not None
 
     def whole(name: str) -> dict[tuple[str, ...], int]:
@@ -210,7 +212,7 @@ def measure(conn: Connection, *, within: timedelta = timedelta(seconds=3)) -> Me
         delivered=whole("delivered").get((), 0),
         lag=_lag(bounds, whole("lag"), tally.get("lag_sum", {}).get((), 0.0)),
         collections=collections[0],
-        registry_loads=None if registry is None else registry[0],
+        registry_loads=None if tried is None else tried[0],
     )
 
 
