@@ -36,7 +36,7 @@ _PROBLEM_CHARACTERS = 64 * 1024
 #: By what a report is known as ours.
 GENERATOR = "maap-stac-orchestration"
 #: Items, problems, decisions and documents that a report holds.
-_MOST_IN_REPORT = 1_000
+MOST_IN_REPORT = 1_000
 
 
 def job_message(
@@ -95,7 +95,7 @@ def report(detail: JobDetail, *, addresses: Addresses, written: datetime) -> byt
     not_shown: dict[str, int] = {}
     for name in ("items", "problems", "decisions", "catalogs", "states", "collections", "links"):
         whole = document[name]
-        document[name] = whole[:_MOST_IN_REPORT]
+        document[name] = whole[:MOST_IN_REPORT]
         not_shown[name] = len(whole) - len(document[name])
     told = {
         "generator": f"{GENERATOR} {maap_stac_orchestration.__version__}",
