@@ -100,8 +100,10 @@ def parse(address: str, *, private: bool) -> WebAddress:
     if "#" in address:
         raise AddressRefused("The address has a fragment (#), which is never sent; leave it out.")
     if "%" in host:
-        raise AddressRefused(f"The host {host} names a network interface; use a host of the public internet.")
-    port = url.port or (443 if url.scheme == "https" else 80)
+        raise AddressRefused(f"The host {host} has a % in it, as a network interface has; write the name of a host.")
+    port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
+    if not 1 <= port <= 65_535:
+        raise AddressRefused(f"The address has the port {port}, and ports go from 1 to 65535; correct it.")
     return WebAddress(url, host, port)
 
 
