@@ -26,6 +26,7 @@ from maap_stac_orchestration.api.metrics import RequestMetrics, metrics_router
 from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
 from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
+from maap_stac_orchestration.api.retry import retry_router
 from maap_stac_orchestration.api.request_log import RequestLog
 from maap_stac_orchestration.api.webhooks import webhooks_router
 from maap_stac_orchestration.settings import Settings
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
         # Shows in OpenAPI that the routes added from here on need a token; `TokenCheck` is who asks for it.
         app.router.dependencies.append(Depends(BEARER))
     app.include_router(jobs_router(configured))
+    app.include_router(retry_router(configured, authentication))
     app.include_router(decisions_router(configured, authentication))
     app.include_router(grants_router(configured, authentication))
     app.include_router(webhooks_router(configured, authentication))

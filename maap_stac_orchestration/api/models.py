@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.ledger.changes import Action, Via
 from maap_stac_orchestration.ledger.records import ItemResult, State
+from maap_stac_orchestration.ledger.retries import Skip
 
 
 class _Shape(BaseModel):
@@ -175,6 +176,32 @@ class SummaryModel(_Shape):
 
     by: list[str]
     groups: list[GroupModel]
+
+
+class RetriedJobModel(_Shape):
+    """A job that is tried again."""
+
+    bucket: str
+    prefix: str
+    before: State = Field(description="The state that it was in.")
+    links: list[LinkModel] = Field(description="`job`.")
+
+
+class RetriedModel(_Shape):
+    """What became of a request to try jobs again."""
+
+    dry_run: bool = Field(description="Whether nothing was done, and this is what would be.")
+    matched: int = Field(description="How many jobs were meant.")
+    retried: list[RetriedJobModel]
+    skipped: dict[Skip, int] = Field(description="Why jobs are left as they are -> how many of them.")
+    leased_until: datetime | None = Field(
+        description="When the last lease ends of those that runs hold, unless it is renewed."
+    )
+    unknown: list[str] = Field(description="What was named and is no job that is known.")
+    in_other_states: dict[State, int] = Field(
+        description="Where no job is in the state that was asked for: how many of those that match are in others."
+    )
+    links: list[LinkModel] = Field(description="`job`, where it was one.")
 
 
 class RevokedModel(_Shape):
