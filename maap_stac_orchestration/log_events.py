@@ -77,7 +77,7 @@ COMMON: dict[str, str] = {
     "level": "info, or error where somebody has to do something",
     "run_id": "the Dagster run, in lines of a run",
     "request_id": "the HTTP request, in lines of the API",
-    "sensor": "the Dagster sensor, in lines of its ticks, which belong to no run",
+    "sensor": "the Dagster sensor, in lines of its ticks",
 }
 
 #: Those of the common fields that `bound` adds.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sensors.choice import DueWork, PendingRun, days_to_ask_for
+from sensors.events import events_of
 from sensors.resources import Connect, LoadSettings, OpenListing, OpenQueue
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def new_catalogs(
 ) -> dg.SensorResult:
     """One tick."""
     from maap_stac_orchestration.discovery.days import first_day, partition_of
+    from maap_stac_orchestration.ledger import metrics
     from maap_stac_orchestration.ledger.claims import batches_of, due_days
     from maap_stac_orchestration.ledger.submissions import compact
 
@@ -78,7 +80,7 @@ def new_catalogs(
     current = settings()
     cursor = _Cursor.parse(context.cursor)
     # The database comes first: a message that is received while it is away counts as a try.
-    with ledger() as conn:
+    with events_of("new_catalogs"), ledger() as conn:
         news = _take_news(conn, current, queue, listing, cursor, began)
         _give_back_what_ended_runs_held(context, conn)
         first, today = first_day(current), datetime.now(UTC).date()
@@ -90,6 +92,7 @@ def new_catalogs(
         pending = _pending_runs(context.instance, [work.day for work in due])
         claimed = batches_of(conn, [run.run_id for run in pending])
         compact(conn)
+        metrics.compact(conn)
         conn.commit()
     left = _TICK_SECONDS - (time.monotonic() - began)
     chosen = days_to_ask_for(due, pending, claimed, now=datetime.now(UTC), at_most=_MOST_RUNS if left > 0 else 0)

@@ -11,6 +11,7 @@ import time
 
 import dagster as dg
 
+from sensors.events import events_of
 from sensors.resources import Connect, LoadSettings
 
 #: Seconds between ticks. The daemon looks at sensors every five seconds; were this five as well, a tick that began a
@@ -31,9 +32,7 @@ _SECONDS = 20.0
 def notifications(settings: dg.ResourceParam[LoadSettings], ledger: dg.ResourceParam[Connect]) -> dg.SkipReason:
     """One tick. Without the database it fails; a receiver that does not answer makes no tick fail."""
     deadline = time.monotonic() + _SECONDS
-    from maap_stac_orchestration import log_events
     from maap_stac_orchestration.pipeline.notify import notify
 
-    log_events.to_stderr()
-    with ledger() as conn:
+    with events_of("notifications"), ledger() as conn:
         return dg.SkipReason(str(notify(conn, settings(), deadline=deadline)))

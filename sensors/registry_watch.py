@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from sensors.events import events_of
 from sensors.resources import Connect, LoadRegistry, LoadSettings
 
 #: The check; `assets.ingest` defines it.
@@ -33,13 +34,11 @@ def registry_watch(
     registry: dg.ResourceParam[LoadRegistry],
 ) -> dg.SensorResult:
     """One tick. The cursor is what was last told."""
-    from maap_stac_orchestration import log_events
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
     from maap_stac_orchestration.pipeline.registry_health import registry_health
 
-    log_events.to_stderr()
     current = settings()
-    with ledger() as conn:
+    with events_of("registry_watch"), ledger() as conn:
         try:
             health = registry_health(current, registry(current, conn))
         except RegistryUnavailable as error:

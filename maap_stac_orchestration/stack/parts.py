@@ -13,8 +13,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import maap_stac_orchestration
 from maap_stac_orchestration.stack.plan import Plan
 from maap_stac_orchestration.stack.postgres import STOP_SIGNAL, PostgresServer
 from maap_stac_orchestration.stack.supervision import Program, ProgramState, Supervisor
@@ -22,6 +24,8 @@ from maap_stac_orchestration.stack.supervision import Program, ProgramState, Sup
 #: The module whose `defs` Dagster loads.
 DEFINITIONS = "maap_stac_orchestration.definitions"
 LOCATION = "maap_stac_orchestration"
+#: What makes all messages of the API lines of JSON.
+_LOG_CONFIG = Path(maap_stac_orchestration.__file__).parent / "api" / "log_config.json"
 #: Seconds that a health check may take.
 _PATIENCE = 5.0
 
@@ -137,7 +141,9 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
                 "api",
                 [
                     *(python, "-m", "uvicorn", "--factory", "maap_stac_orchestration.api.app:create_app"),
+                    # Each request is a log event, so uvicorn need not tell of it too.
                     *("--host", "127.0.0.1", "--port", str(plan.port("api")), "--no-access-log"),
+                    *("--log-config", str(_LOG_CONFIG)),
                 ],
             ),
             ailment=lambda: http_ailment(f"{plan.url('api')}/_mgmt/ping"),
