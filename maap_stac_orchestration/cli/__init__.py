@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "ingest": "ingest",
     "jobs": "jobs",
     "show": "show",
+    "lineage": "lineage",
     "retry": "retry",
     "dead-letters": "dead_letters",
     "decisions": "decisions",

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maap_stac_orchestration.cli.database import ledger, telling
 from maap_stac_orchestration.cli.environment import home_option, use_stack
-from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.following import STYLES, TROUBLED, Lines, Live, Standing, View, clock, follow
 from maap_stac_orchestration.cli.terminal import print_table, printable
 from maap_stac_orchestration.cli.times import MOMENT
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.records import GroupSummary, JobPage
 
-#: The command's name in pg_stat_activity.
-_APPLICATION = "maap-stac jobs"
 #: Jobs that are asked for at once.
 _PAGE = 1_000
 #: Jobs whose problems are counted when all have ended, the newest of them.
@@ -104,17 +102,13 @@ def command(
     elif expect > 1 or timeout is not None:
         raise click.UsageError("--expect and --timeout say how long to --follow; add it, or leave them out.")
     use_stack(home, ("PGHOST",))
-    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable
-
-    try:
-        if following:
+    if following:
+        with telling():
             return _follow(asked, expect, timeout, as_json=as_json)
-        if fields:
-            _count(asked, fields, as_json=as_json)
-        else:
-            _list(asked, None if everything else limit, as_json=as_json)
-    except DatabaseUnavailable as error:
-        raise Told(str(error)) from error
+    if fields:
+        _count(asked, fields, as_json=as_json)
+    else:
+        _list(asked, None if everything else limit, as_json=as_json)
     return 0
 
 
@@ -139,16 +133,10 @@ def _refuse_with_follow(given: dict[str, str | None]) -> None:
         )
 
 
-def _connect() -> Connection:
-    from maap_stac_orchestration.ledger.connection import connect
-
-    return connect(application_name=_APPLICATION, autocommit=True)
-
-
 def _list(asked: JobFilter, limit: int | None, *, as_json: bool) -> None:
     from maap_stac_orchestration.ledger import documents
 
-    with _connect() as connection:
+    with ledger("jobs") as connection:
         page = _pages(connection, asked, limit)
     if as_json:
         click.echo(json.dumps(documents.page_document(page), indent=2))
@@ -233,7 +221,7 @@ def _count(asked: JobFilter, fields: Sequence[str], *, as_json: bool) -> None:
     from maap_stac_orchestration.ledger import documents
     from maap_stac_orchestration.ledger.jobs import summary
 
-    with _connect() as connection:
+    with ledger("jobs") as connection:
         groups = summary(connection, by=fields, filter=asked)
     if as_json:
         click.echo(json.dumps(documents.summary_document(groups, fields), indent=2))
@@ -325,7 +313,13 @@ class _Look:
 
     def __init__(self, asked: JobFilter) -> None:
         self._asked = asked
-        self._connection = _connect()
+        self._connection = self._open()
+
+    @staticmethod
+    def _open() -> Connection:
+        from maap_stac_orchestration.ledger.connection import connect
+
+        return connect(application_name="maap-stac jobs", autocommit=True)
 
     def __call__(self) -> Standing:
         import psycopg
@@ -335,7 +329,7 @@ class _Look:
         except psycopg.OperationalError:
             # The database was restarted, or somebody ended the connection; whether it answers now is told by opening.
             self.close()
-            self._connection = _connect()
+            self._connection = self._open()
             return self._standing()
 
     def _standing(self) -> Standing:

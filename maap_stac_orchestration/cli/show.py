@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import click
 from rich.text import Text
 
+from maap_stac_orchestration.cli.database import ledger
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.following import STYLES
@@ -61,15 +62,11 @@ def command(prefix: str, home: Path | None, as_json: bool) -> int:
     with 1 when the job has problems of severity error.
     """
     use_stack(home, ("PGHOST",))
-    from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
     from maap_stac_orchestration.ledger.documents import job_document
 
     named = read_name(prefix)
-    try:
-        with connect(application_name="maap-stac show", autocommit=True) as connection:
-            detail = _find(connection, named)
-    except DatabaseUnavailable as error:
-        raise Told(str(error)) from error
+    with ledger("show") as connection:
+        detail = _find(connection, named)
     if as_json:
         click.echo(json.dumps(job_document(detail, addresses()), indent=2))
     else:

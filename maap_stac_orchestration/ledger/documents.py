@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from maap_stac_orchestration.ledger.changes import Change
 from maap_stac_orchestration.ledger.decisions import DecisionPage
+from maap_stac_orchestration.ledger.lineage import Lineage
 from maap_stac_orchestration.ledger.records import (
     GroupSummary,
     JobDetail,
@@ -136,6 +137,68 @@ def summary_document(groups: Sequence[GroupSummary], by: Sequence[str]) -> dict[
 def trail_document(page: DecisionPage, addresses: Addresses, links: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
     """What `GET /decisions` and `decisions --json` give: decisions with whose job it was, newest first."""
     return {"decisions": [_recorded(decision, addresses) for decision in page.decisions], "links": list(links)}
+
+
+def lineage_document(found: Lineage, addresses: Addresses) -> dict[str, Any]:
+    """What `lineage --json` gives of what the ledger knows: where an item comes from. What is null is not known."""
+    item, job = found.item, found.job
+    bucket = None if job is None else job.summary.bucket
+    ended = found.ended
+    return {
+        "collection": item.collection,
+        "id": item.id,
+        "written": timestamp(found.written),
+        "content_hash": item.content_hash,
+        "source": {
+            "href": None if bucket is None else f"s3://{bucket}/{item.source_key}",
+            "key": item.source_key,
+            "etag": item.source_etag,
+            "sha256": item.source_sha256,
+            "version_id": None if found.document is None else found.document.version_id,
+            "size": None if found.document is None else found.document.size,
+        },
+        "catalogs": [
+            {
+                "href": f"s3://{bucket}/{one.key}",
+                "etag": one.etag,
+                "version_id": one.version_id,
+                "last_modified": timestamp(one.last_modified),
+                "current": one.current,
+            }
+            for one in found.catalogs
+        ],
+        "job": None
+        if job is None
+        else {
+            **job.summary.to_document(),
+            "bucket": job.summary.bucket,
+            "links": [*addresses.job(job.summary.prefix), *addresses.page(job.summary.prefix)],
+        },
+        "decision": None if found.decision is None else _decision(found.decision),
+        "run": None
+        if item.run_id is None
+        else {
+            "id": item.run_id,
+            "attempt": None if found.began is None else found.began.attempt,
+            "began": None if found.began is None else timestamp(found.began.at),
+            "ended": None if ended is None else timestamp(ended.at),
+            "state": None if ended is None else str(ended.state),
+            "links": addresses.run(item.run_id),
+        },
+        "others": [
+            {
+                "prefix": one.prefix,
+                "time": timestamp(one.time),
+                "state": str(one.state),
+                "result": str(one.result),
+                "source": f"s3://{one.bucket}/{one.source_key}",
+                "links": addresses.job(one.prefix),
+            }
+            for one in found.others
+        ],
+        "others_complete": found.others_complete,
+        "links": addresses.item(item.collection, item.id),
+    }
 
 
 def _recorded(recorded: RecordedDecision, addresses: Addresses) -> dict[str, Any]:
