@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.denials import DENIALS
-from assets.how_to_retry import Picked, fix_of, location_of
+from assets.how_to_retry import Picked, location_of, retry_table
 from assets.ingest import dps_catalogs, governance_decisions, pgstac_items
 from assets.partitions import DAYS
-from assets.reporting import MOST_ROWS, Metadata, job_page, page_link, table
+from assets.reporting import MOST_ROWS, Metadata, jobs_table, page_link
 from assets.resources import Connect, LoadSettings
 from maap_stac_orchestration.ledger.records import BROKEN, TERMINAL, State
 from maap_stac_orchestration.problems import Code
@@ -183,33 +183,10 @@ def day_checks(
 def _what_to_do(
     troubled: "Troubled", groups: Sequence[tuple[Picked, int]], settings: "Settings", location: str
 ) -> Metadata:
-    """What failed, why, and how it is tried again: in this order, since it is read from the top."""
+    """What failed, why, and how it is tried again, under names in this order: the UI sorts them."""
     metadata: Metadata = {
-        "how_to_retry": table(
-            ("jobs", "code", "fix", "command"),
-            (
-                {
-                    "jobs": number,
-                    "code": picked.name,
-                    "fix": fix_of(picked.name),
-                    "command": picked.command(),
-                }
-                for picked, number in groups
-            ),
-        ),
-        "failing_jobs_table": table(
-            ("state", "code", "message", "job", "page"),
-            (
-                {
-                    "state": str(job.state),
-                    "code": job.code,
-                    "message": job.message,
-                    "job": job.prefix,
-                    "page": job_page(settings, job.prefix),
-                }
-                for job in troubled.sample
-            ),
-        ),
+        "how_to_retry": retry_table(groups),
+        "failing_jobs_table": jobs_table(troubled.sample, settings),
         "failing_jobs_not_shown": troubled.jobs - len(troubled.sample),
     }
     for picked, _ in groups[:MOST_GROUPS]:

@@ -6,18 +6,18 @@ to a job (`maap_stac_orchestration.ledger.retries`).
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import dagster as dg
+import yaml
 
 from assets.denials import DENIALS
-from assets.reporting import Metadata, page_link
+from assets.reporting import Metadata, page_link, table
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.problems import WORDINGS, Code, Severity
 from maap_stac_orchestration.settings import Settings
@@ -76,13 +76,16 @@ class Picked:
             config["force"] = True
         return {"ops": {JOB: {"config": config}}}
 
+    def run_config_text(self) -> str:
+        """The same as it is written in the launchpad."""
+        return yaml.safe_dump(self.run_config(), sort_keys=False)
+
     def launchpad(self, settings: Settings, location: str = LOCATION) -> str | None:
         """The address of the launchpad with that configuration filled in; None where the UI's is not known."""
         if not settings.dagster_url:
             return None
         job = f"/locations/{quote(f'__repository__@{location}', safe='')}/jobs/{JOB}/playground/setup"
-        # JSON is YAML, and stays on as few lines as there are keys.
-        query = urlencode({"config": json.dumps(self.run_config(), indent=2)}, quote_via=quote)
+        query = urlencode({"config": self.run_config_text()}, quote_via=quote)
         return f"{settings.dagster_url.rstrip('/')}{job}?{query}"
 
     def metadata(self, settings: Settings, location: str = LOCATION) -> Metadata:
@@ -91,6 +94,17 @@ class Picked:
         if launchpad := self.launchpad(settings, location):
             found[f"retry/{self.name}"] = dg.MetadataValue.url(launchpad)
         return found
+
+
+def retry_table(groups: Iterable[tuple[Picked, int]]) -> dg.TableMetadataValue:
+    """How many jobs of each group there are, what is to be changed first, and the command."""
+    return table(
+        ("jobs", "code", "fix", "command"),
+        (
+            {"jobs": number, "code": picked.name, "fix": fix_of(picked.name), "command": picked.command()}
+            for picked, number in groups
+        ),
+    )
 
 
 def location_of(run: dg.DagsterRun) -> str:

@@ -3,6 +3,8 @@
 Here belongs how a stage's result is shown in the Dagster UI. Not here: the result itself. Tables in metadata are stored
 twice and slow the UI above some dozens of rows, so they are cut; a link leads to all of it.
 
+Metadata of a check stand in the order of their names, those of a materialisation in the order in which they are given.
+
 The UI shows the latest materialisation of a day, which each night is that of a run which looked once more and found
 nothing. So what a run did is left out where it did nothing, and what stands for the day (`day/…`, from the ledger) is
 in each of them: these numbers are the same whichever run came last, and are the ones to be plotted over the days.
@@ -28,12 +30,14 @@ from maap_stac_orchestration.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from maap_stac_orchestration.ledger.days import TroubledJob
+
 #: Rows of a table; beyond some dozens the UI becomes slow.
 MOST_ROWS = 50
 #: Collections of a batch that have a number, and so a plot, of their own.
 MOST_COLLECTIONS = 20
 #: Columns that hold sentences, and the width in characters that these keep.
-_SENTENCES = frozenset({"message", "rule"})
+_SENTENCES = frozenset({"message", "rule", "fix"})
 _WIDTH = 60
 #: Characters of a cell; a message may quote what a job wrote.
 _MOST_CHARACTERS = 300
@@ -78,6 +82,24 @@ def page_link(name: str, settings: Settings, path: str, **query: str) -> Metadat
     if not settings.public_url:
         return {}
     return {name: dg.MetadataValue.url(f"{settings.public_url.rstrip('/')}/{path}?{urlencode(query)}")}
+
+
+def jobs_table(jobs: Iterable[TroubledJob], settings: Settings) -> dg.TableMetadataValue:
+    """Jobs that are not as they should be, each with what is wrong and its status page."""
+    return table(
+        ("state", "code", "message", "job", "page"),
+        (
+            {
+                "state": str(job.state),
+                "code": job.code,
+                # Most messages name a file of the job by its whole key; the prefix has a column of its own.
+                "message": job.message.replace(job.prefix, ""),
+                "job": job.prefix,
+                "page": job_page(settings, job.prefix),
+            }
+            for job in jobs
+        ),
+    )
 
 
 def job_page(settings: Settings, prefix: str) -> str:

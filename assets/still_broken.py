@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.how_to_retry import LOCATION, Picked, fix_of, location_of
+from assets.how_to_retry import LOCATION, Picked, location_of, retry_table
 from assets.ingest import pgstac_items
-from assets.reporting import Metadata, job_page, page_link, table
+from assets.reporting import Metadata, jobs_table, page_link, table
 from assets.resources import Connect, LoadSettings
 from maap_stac_orchestration.ledger.records import BROKEN, State
 
@@ -74,32 +74,14 @@ def evaluation(found: "StillBroken", settings: "Settings", location: str = LOCAT
 
 
 def _broken(found: "StillBroken", settings: "Settings", location: str) -> Metadata:
-    """What is broken, why, how it is tried again, where and since when: in this order, it is read from the top."""
+    """What is broken, why, how it is tried again, and of which days, under names in this order: the UI sorts them."""
     states = found.standing.states
     codes = {code: number for code, number in found.codes.items() if code}
     oldest = min(found.days)
     metadata: Metadata = {
-        "how_to_retry": table(
-            ("jobs", "code", "fix", "command"),
-            (
-                {"jobs": number, "code": picked.name, "fix": fix_of(picked.name), "command": picked.command()}
-                for picked, number in _groups(codes, states)
-            ),
-        ),
-        "newest_broken_jobs": table(
-            ("state", "code", "message", "job", "page"),
-            (
-                {
-                    "state": str(job.state),
-                    "code": job.code,
-                    "message": job.message,
-                    "job": job.prefix,
-                    "page": job_page(settings, job.prefix),
-                }
-                for job in found.newest
-            ),
-        ),
-        "broken_jobs_not_shown": standing_rest(found),
+        "how_to_retry": retry_table(_groups(codes, states)),
+        "broken_jobs_table": jobs_table(found.newest, settings),
+        "broken_jobs_not_shown": found.standing.jobs - len(found.newest),
     }
     for state in states:
         metadata |= Picked(state=str(state)).metadata(settings, location)
@@ -107,16 +89,11 @@ def _broken(found: "StillBroken", settings: "Settings", location: str) -> Metada
         metadata |= Picked(code=code).metadata(settings, location)
     shown = list(found.days.items())[:_MOST_DAYS]
     return metadata | {
-        "oldest_day": oldest.isoformat(),
-        "days": table(("day", "jobs", "page"), (_day(day, number, settings) for day, number in shown)),
-        "days_not_shown": len(found.days) - len(shown),
+        "on_days_since": oldest.isoformat(),
+        "on_days": table(("day", "jobs", "page"), (_day(day, number, settings) for day, number in shown)),
+        "on_days_not_shown": len(found.days) - len(shown),
         "retry_run_config": dg.MetadataValue.json(Picked(state=str(next(iter(states)))).run_config()),
     }
-
-
-def standing_rest(found: "StillBroken") -> int:
-    """How many broken jobs the table leaves out."""
-    return found.standing.jobs - len(found.newest)
 
 
 def _groups(codes: Mapping[str, int], states: Mapping[State, int]) -> list[tuple[Picked, int]]:
@@ -135,9 +112,9 @@ def _day(day: date, number: int, settings: "Settings") -> dict[str, str | int]:
 def _stuck(stuck: "Stuck", settings: "Settings") -> Metadata:
     """Who waits for a run that does not come, and what to look at."""
     return {
-        "stuck_since": "" if stuck.since is None else f"{stuck.since:%Y-%m-%dT%H:%M:%SZ}",
-        "stuck_days": table(("day",), ({"day": day.isoformat()} for day in stuck.days)),
-        "what_to_do_about_stuck_jobs": (
+        "stuck_jobs_since": "" if stuck.since is None else f"{stuck.since:%Y-%m-%dT%H:%M:%SZ}",
+        "stuck_jobs_of_days": table(("day",), ({"day": day.isoformat()} for day in stuck.days)),
+        "stuck_jobs_and_what_to_do": (
             "Nobody has taken on these jobs, or a run holds them and does not end. Look whether the Dagster daemon"
             " runs (Deployment > Daemons), whether the sensor new_catalogs ticks without errors (Automation), and"
             " whether runs wait in the queue (Runs > Queued)."

@@ -87,32 +87,37 @@ def test_it_counts_what_is_broken_on_any_day_by_state_and_by_code(location: Loca
         ("catalog_unreadable", 1),
         ("geometry_invalid", 1),
     ]
-    assert found["oldest_day"] == "2025-08-19"
-    assert [(row["day"], row["jobs"]) for row in rows(told.metadata["days"])] == [("2025-08-20", 2), ("2025-08-19", 1)]
-    newest = [row["job"] for row in rows(told.metadata["newest_broken_jobs"])]
+    assert found["on_days_since"] == "2025-08-19"
+    assert [(row["day"], row["jobs"]) for row in rows(told.metadata["on_days"])] == [
+        ("2025-08-20", 2),
+        ("2025-08-19", 1),
+    ]
+    newest = [row["job"] for row in rows(told.metadata["broken_jobs_table"])]
     assert newest == [catalog(n, day).removesuffix("catalog.json") for n, day in ((3, NEXT), (2, NEXT), (1, DAY))]
 
 
-def test_it_tells_first_how_to_retry_and_links_to_the_lists_of_people(location: Location) -> None:
+def test_the_jobs_come_first_then_how_to_retry_and_links_to_lists_for_people(location: Location) -> None:
     location.settings = location.settings.model_copy(update={"dagster_url": "http://dagster.test"})
     location.record(catalog(1))
     fail(location)
     told = Watch(location).told()
-    assert list(told.metadata)[:3] == ["broken_jobs", "stuck_jobs", "how_to_retry"]
+    shown = sorted(told.metadata)
+    assert shown[:2] == ["broken_jobs", "broken_jobs/failed"]
+    assert shown.index("how_to_retry") < shown.index("jobs/failed") < shown.index("on_days")
     (row,) = rows(told.metadata["how_to_retry"])
     assert (row["jobs"], row["code"], row["command"]) == (1, "failed", "maap-stac retry --state failed")
     found = values(told)
     assert found["jobs/failed"] == "http://stac.test/status/jobs?state=failed"
     assert found["retry/failed"].startswith("http://dagster.test/locations/")
     assert found["retry_run_config"] == {"ops": {"retry": {"config": {"state": "failed"}}}}
-    (day,) = rows(told.metadata["days"])
+    (day,) = rows(told.metadata["on_days"])
     assert day["page"] == "http://stac.test/status/jobs?since=2025-08-19&until=2025-08-20"
 
 
 def test_each_code_comes_with_its_fix(location: Location) -> None:
     break_job(location, 1, State.REJECTED, Code.CATALOG_UNREADABLE)
     (row,) = rows(Watch(location).told().metadata["how_to_retry"])
-    assert row["fix"] == WORDINGS[Code.CATALOG_UNREADABLE].fix
+    assert row["fix"].replace("\N{NO-BREAK SPACE}", " ") == WORDINGS[Code.CATALOG_UNREADABLE].fix
 
 
 def test_it_is_told_again_when_something_changed_and_is_green_when_the_last_job_is_mended(location: Location) -> None:
@@ -167,8 +172,8 @@ def test_live_work_that_nobody_takes_on_for_a_quarter_of_an_hour_is_stuck(
     assert (told.passed, values(told)["stuck_jobs"]) == (not stuck, stuck)
     if stuck:
         assert (told.description or "").startswith("1 job stuck since ")
-        assert [row["day"] for row in rows(told.metadata["stuck_days"])] == ["2025-08-19"]
-        assert "Dagster daemon" in str(values(told)["what_to_do_about_stuck_jobs"])
+        assert [row["day"] for row in rows(told.metadata["stuck_jobs_of_days"])] == ["2025-08-19"]
+        assert "Dagster daemon" in str(values(told)["stuck_jobs_and_what_to_do"])
 
 
 @pytest.mark.parametrize(("hours", "stuck"), [(12, 0), (60, 1)])
