@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from maap_stac_orchestration.governance.decision import DecisionCode
-from maap_stac_orchestration.ledger import claims, metrics, outcomes, retries, submissions
+from maap_stac_orchestration.ledger import claims, metrics, migrate, outcomes, retries, submissions
 from maap_stac_orchestration.ledger.records import TERMINAL, State
 from maap_stac_orchestration.problems import Code, Problem
 from tests.integration.ledger.build import (
@@ -310,3 +311,41 @@ def test_compacting_submissions_does_not_change_what_is_measured(conn: Connectio
     submissions.compact(conn)
     conn.commit()
     assert metrics.measure(conn).jobs == before.jobs == dict.fromkeys(State, 0) | {State.LOADED: 4}
+
+
+def test_what_was_there_before_sums_were_kept_is_in_them(empty_database: str) -> None:
+    versions = Path(migrate.__file__).parent / "migrations" / "versions"
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA ledger")
+        for name in ("v0001_ledger.sql", "v0002_governance.sql"):
+            connection.execute((versions / name).read_text().encode())
+        connection.execute("CREATE TABLE ledger.migration (version_num varchar(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO ledger.migration VALUES ('v0002')")
+        connection.execute(
+            "INSERT INTO ledger.job (bucket, prefix, day, job_time, username, algorithm, version, catalog_modified,"
+            " state, loaded, refused) SELECT 'b', n || '/', '2025-08-07', now(), 'u', 'a', 'v', now(), 'partial', 2, n"
+            " FROM generate_series(1, 3) AS n"
+        )
+        connection.execute(
+            "INSERT INTO ledger.transition (job_id, state) SELECT id, unnest('{discovered,partial,partial}'::text[])"
+            " FROM ledger.job"
+        )
+        connection.execute(
+            "INSERT INTO ledger.decision (job_id, username, algorithm, version, code, outcome, rule, message,"
+            " registry_version) SELECT id, 'u', 'a', 'v', 'granted', 'accept', '', '', '' FROM ledger.job"
+        )
+        connection.execute(
+            "INSERT INTO ledger.job_code SELECT 'item_invalid', job_time, id FROM ledger.job WHERE id > 1"
+        )
+    migrate.migrate(empty_database)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE SCHEMA pgstac")
+        connection.execute("CREATE TABLE pgstac.collections (id text)")
+        connection.commit()
+        found = metrics.measure(connection)
+    assert found.jobs[State.PARTIAL] == 3
+    assert found.ends[State.PARTIAL] == 6
+    assert found.items == {"loaded": 6, "unchanged": 0, "fallback": 0, "refused": 6}
+    assert found.decisions == {("granted", "accept"): 3}
+    assert found.problems == {"item_invalid": 2}
+    assert set(found.lag.within.values()) == {0}
