@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,11 +18,18 @@ from maap_stac_orchestration.ledger import discovery
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import SeenCatalog
 from maap_stac_orchestration.pipeline import discover, load
+from maap_stac_orchestration.pipeline.ingest import ingest_batch
 from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.pipeline.metrics import METRICS, tell_claimed
+from maap_stac_orchestration.pipeline.registry import registry_in_force
+from maap_stac_orchestration.pipeline.request import find_catalogs, parse_address, take_on
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.stack.events import wire
+from maap_stac_orchestration.store.s3 import S3Objects
+from tests.conftest import MotoStore
 from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, ingest, record
+from tests.integration.pipeline.test_ingest import put_job
 from tests.unit.test_metrics import wrong_with
 
 NAMESPACE = Settings(metrics_namespace="MAAP/STAC")
@@ -228,3 +236,51 @@ def test_catalogs_that_became_known_are_told_once_and_after_the_commit(
     discover.tell_recorded("listing", discover.record_found(connection, found, source="listing"))
     (line,) = told()
     assert (line["event"], line["source"], line["new"], line["known"]) == ("jobs.discovered", "listing", 3, 3)
+
+
+def test_what_the_queue_brings_is_told_once_a_drain_and_junk_by_its_message(
+    connection: Connection, object_store: MotoStore, told: Told
+) -> None:
+    wired = wire(object_store.client("s3"), object_store.client("sns"), object_store.client("sqs"), object_store.bucket)
+    queue = discover.Queue(wired.queue_url, object_store.client("sqs"), object_store.client("s3"))
+
+    def drain() -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 30
+        discover.drain_queue(connection, queue, (object_store.bucket,), deadline=deadline, wait_seconds=1)
+        return told()
+
+    drain()  # the test event that S3 sends first
+    for number in range(3):
+        object_store.put(f"{Written(minute=number).prefix}catalog.json", b"{}")
+    sent = object_store.client("sqs").send_message(QueueUrl=queue.url, MessageBody="junk\nand more")
+    lines = drain()
+    (refused,) = of("queue.message_refused", lines)
+    assert (refused["queue"], refused["message"], refused["level"]) == (queue.url, sent["MessageId"], "error")
+    (found,) = of("jobs.discovered", lines)
+    assert (found["source"], found["new"], found["known"], found["ignored"]) == ("event", 3, 0, 0)
+    assert drain() == []
+
+
+def test_stages_are_told_with_the_run_and_in_their_order(
+    connection: Connection, object_store: MotoStore, told: Told
+) -> None:
+    job = Written([document("a")])
+    put_job(object_store, job)
+    address = parse_address(f"s3://{object_store.bucket}/{job.prefix}")
+    store = S3Objects.from_environment()
+    claimed = take_on(connection, find_catalogs(store, [address])[address], SETTINGS, "by-hand")
+    registry = registry_in_force(SETTINGS, connection).registry
+    ingest_batch(connection, store, claimed.batches[0], SETTINGS, registry)
+    lines = [line for line in told() if not line["event"].startswith("registry.")]
+    assert [(line["event"], line.get("stage")) for line in lines] == [
+        ("jobs.discovered", None),
+        ("batch.claimed", None),
+        ("batch.stage_ended", "read"),
+        ("batch.stage_ended", "decide"),
+        ("governance.decision", None),
+        ("job.ended", None),
+        ("batch.stage_ended", "load"),
+        ("batch.ended", None),
+    ]
+    assert {line["run_id"] for line in lines} == {"by-hand"}
+    assert {line["batch"] for line in lines if "batch" in line} == {claimed.batches[0].batch_id}
