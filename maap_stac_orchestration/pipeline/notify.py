@@ -86,7 +86,7 @@ def notify(conn: Connection, settings: Settings, *, deadline: float) -> Notified
         psycopg.Error: the database does not answer. What was sent and not noted is sent again.
     """
     ends, due = deliveries.waiting(conn)
-    conn.rollback()
+    conn.commit()
     if ends:
         due = _make_deliveries(conn, settings, deadline) > 0 or due
     if not ends and not due:

@@ -144,7 +144,7 @@ def try_out(conn: Connection, settings: Settings, id: int) -> Answer:
     if endpoint is None or endpoint.removed_at is not None:
         raise endpoints.NoSuchEndpoint(f"No endpoint {id} is in force. `maap-stac webhook list` shows those that are.")
     secrets = endpoints.secrets_of(conn, id)
-    conn.rollback()  # nobody waits for a transaction that waits for a receiver
+    conn.commit()  # nobody waits for a transaction that waits for a receiver
     message_id = uuid4()
     body = test_message(
         endpoint_id=id, message_id=message_id, time=datetime.now(UTC), addresses=public_addresses(settings)
