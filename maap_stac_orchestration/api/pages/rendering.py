@@ -66,10 +66,12 @@ def moment(value: datetime, *, relative: bool = False, precise: bool = False) ->
 
 
 def duration(value: timedelta) -> str:
-    """In two units at most: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    """In two units at most: `less than 0.1 s`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
     seconds = value / timedelta(seconds=1)
+    if seconds < 0.1:
+        return "less than 0.1 s"
     if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     for size, unit, smaller, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
