@@ -15,7 +15,7 @@ from maap_stac_orchestration import log_events
 
 
 @contextmanager
-def events_of_this_run(context: dg.AssetExecutionContext) -> Iterator[None]:
+def events_of_this_run(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Sends the events that are written within to stderr, which Dagster keeps with the run, each with its id."""
     log_events.to_stderr()
     with log_events.bound(run_id=context.run.run_id):

@@ -17,6 +17,7 @@ from assets.checks import day_checks
 from assets.collections import stac_collections, upkeep
 from assets.handover import batches
 from assets.ingest import dps_catalogs, governance_decisions, ingest, pgstac_items
+from assets.retry import retry_job
 from assets.still_broken import evaluation, nothing_broken
 from maap_stac_orchestration.settings import Settings, settings
 from sensors.collections_changed import collections_changed
@@ -39,7 +40,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=[dps_catalogs, governance_decisions, pgstac_items, stac_collections],
         asset_checks=[day_checks, nothing_broken],
-        jobs=[ingest, upkeep],
+        jobs=[ingest, upkeep, retry_job],
         sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch, still_broken, notifications],
         schedules=[reconcile_recent],
         resources=_resources() | dict(resource_overrides or {}),

@@ -1,18 +1,17 @@
 """Times as people type them at the command line.
 
-Here belongs the kind of value that options such as `--since` take. Not here: what is asked with it (the commands).
+Here belongs the kind of value that options such as `--since` take. Not here: how it is read (`pipeline.moments`) and
+what is asked with it (the commands).
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_BACK = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", re.ASCII)
+from maap_stac_orchestration.pipeline.moments import NoMoment, parse_moment
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -24,19 +23,10 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
         """As click has it; a time without an offset is taken as UTC, as everything here is."""
         if isinstance(value, datetime):
             return value
-        text = str(value).strip()
         try:
-            if back := _BACK.fullmatch(text):
-                return datetime.now(UTC) - timedelta(seconds=float(back[1]) * _UNITS[back[2]])
-            found = datetime.fromisoformat(text)
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{text!r} is no time. Write how long ago (30m, 3h, 2d), a date (2026-03-01), or a time in UTC "
-                "(2026-03-01T12:00:00Z).",
-                param,
-                ctx,
-            )
+            return parse_moment(str(value), datetime.now(UTC))
+        except NoMoment as error:
+            self.fail(str(error), param, ctx)
 
 
 #: For `click.option(type=MOMENT)`.
