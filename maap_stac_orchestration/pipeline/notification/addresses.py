@@ -13,7 +13,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
@@ -29,6 +31,10 @@ _TOPIC = re.compile(
 
 #: Seconds for looking a host up while a webhook is added.
 _PATIENCE = 5.0
+
+#: Threads of their own: an event loop waits for its threads when it ends, and a name server that does not answer keeps
+#: one for half a minute.
+_LOOKUPS = ThreadPoolExecutor(32, thread_name_prefix="look-up")
 
 #: Gives the IP addresses of a host, as text; raises OSError where it has none.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -113,7 +119,8 @@ async def look_up(host: str, port: int) -> list[str]:
     Raises:
         OSError: it has none, or the name server does not answer.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, look)
     addresses = dict.fromkeys(str(one[4][0]) for one in found)
     return sorted(addresses, key=lambda address: ":" in address)
 
