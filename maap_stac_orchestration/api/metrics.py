@@ -36,6 +36,7 @@ from prometheus_client.registry import Collector
 import maap_stac_orchestration
 from maap_stac_orchestration.api.database import LedgerPool
 from maap_stac_orchestration.ledger import metrics
+from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.metrics import Measures
 from maap_stac_orchestration.settings import Settings
 
@@ -220,10 +221,19 @@ class _Ledger:
     def _measure(self, pool: LedgerPool) -> Measures | None:
         try:
             with pool.connection(timeout=_EACH.total_seconds()) as connection:
-                return metrics.measure(connection, registry=self._registry, within=_EACH)
+                found = metrics.measure(connection, registry=self._registry, within=_EACH)
+                self._keep_small(connection)
         except psycopg.Error as error:
             _log.warning("The ledger gives no metrics: %s", " ".join(str(error).split()))
             return None
+        return found
+
+    def _keep_small(self, connection: Connection) -> None:
+        """The sensor does it too; where there is no Dagster, whoever reads the sums has to."""
+        try:
+            metrics.compact(connection)
+        except psycopg.Error as error:
+            _log.warning("What metrics count could not be brought together: %s", " ".join(str(error).split()))
 
 
 class _Told(Collector):
