@@ -12,7 +12,7 @@ import pytest
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.problems import WORDINGS, Code
 from tests.integration.dagster.conftest import Location
-from tests.integration.dagster.test_checks import DAY, catalog, end, rows
+from tests.integration.dagster.test_checks import DAY, catalog, end, rows, spaced
 
 KEY = dg.AssetCheckKey(dg.AssetKey("pgstac_items"), "nothing_broken")
 NEXT = DAY + timedelta(days=1)
@@ -117,7 +117,7 @@ def test_the_jobs_come_first_then_how_to_retry_and_links_to_lists_for_people(loc
 def test_each_code_comes_with_its_fix(location: Location) -> None:
     break_job(location, 1, State.REJECTED, Code.CATALOG_UNREADABLE)
     (row,) = rows(Watch(location).told().metadata["how_to_retry"])
-    assert row["fix"].replace("\N{NO-BREAK SPACE}", " ") == WORDINGS[Code.CATALOG_UNREADABLE].fix
+    assert spaced(row["fix"]) == WORDINGS[Code.CATALOG_UNREADABLE].fix
 
 
 def test_it_is_told_again_when_something_changed_and_is_green_when_the_last_job_is_mended(location: Location) -> None:
