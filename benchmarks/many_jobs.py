@@ -165,6 +165,10 @@ def _day(number: int, days: int = 1) -> dict[str, str]:
     return {"since": begin.isoformat(), "until": (begin + timedelta(days=days)).isoformat()}
 
 
+def _job_day(number: int) -> dict[str, str]:
+    return {f"job_{name}": value for name, value in _day(number).items()}
+
+
 _JOB_QUESTIONS: tuple[dict[str, str], ...] = (
     {},
     {"username": BIG_USER},
@@ -238,6 +242,10 @@ _DECISION_QUESTIONS: tuple[dict[str, str], ...] = (
     {"run_id": "run-4000"},
     _day(400),
     {"outcome": "fallback", **_day(400)},
+    _job_day(400),
+    {"outcome": "fallback", **_job_day(400)},
+    {"outcome": "reject", **_job_day(400)},
+    {"decision": "granted", "username": "user-3", **_job_day(400)},
 )
 
 _SUMMARY_QUESTIONS: tuple[dict[str, str], ...] = (

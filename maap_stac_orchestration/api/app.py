@@ -17,17 +17,19 @@ import maap_stac_orchestration
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.api import stac
 from maap_stac_orchestration.api.authentication import BEARER, Authentication, TokenCheck
+from maap_stac_orchestration.api.body_size import BodySize
 from maap_stac_orchestration.api.database import connections
 from maap_stac_orchestration.api.decisions import decisions_router
 from maap_stac_orchestration.api.grants import grants_router
 from maap_stac_orchestration.api.health import health_router
 from maap_stac_orchestration.api.jobs import jobs_router
 from maap_stac_orchestration.api.metrics import RequestMetrics, metrics_router
+from maap_stac_orchestration.api.openapi import describe_errors
 from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
 from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
-from maap_stac_orchestration.api.retry import retry_router
 from maap_stac_orchestration.api.request_log import RequestLog
+from maap_stac_orchestration.api.retry import retry_router
 from maap_stac_orchestration.api.webhooks import webhooks_router
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
@@ -80,12 +82,14 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
     add_pages(app, configured)
     stac.add_stac_api(app, stac_settings, configured, authentication)
     add_problem_documents(app)
+    describe_errors(app)
     documents = {app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url}
     # What is for machines that watch tells no names, and must not depend on an issuer.
     exempt = frozenset(
         {"/_mgmt/ping", "/_mgmt/health", "/_mgmt/metrics"} | {path for path in documents if path} | static_paths()
     )
     # The last one added sees a request first.
+    app.add_middleware(BodySize)
     app.add_middleware(TokenCheck, authentication=authentication, exempt=exempt)
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli
     app.add_middleware(ProxyHeaderMiddleware)

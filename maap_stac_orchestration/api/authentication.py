@@ -4,8 +4,9 @@ Here belongs telling who it is, and refusing those who are nobody or too little.
 collection (`governance.curation`), and the tokens themselves (`ledger.tokens`, `issuer`).
 
 A token that is sent is checked by a middleware on every route but a few that tell nothing, also where none is needed: a
-client shall notice that its token is no good. Whoever reads without a token is let in unless reading is closed. Routes
-that need more say so with `Depends(authentication.signed_in)` or `Depends(authentication.administrator)`.
+client shall notice that its token is no good. Whoever reads without a token is let in unless reading is closed; whoever
+sends anything else than a question needs one, and is asked for it before what was sent is looked at. Routes that need
+more say so with `Depends(authentication.signed_in)` or `Depends(authentication.administrator)`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ BEARER = HTTPBearer(
     description="A token of the identity provider, or one that `maap-stac token create` made.",
 )
 _Documented = Annotated[Any, Security(BEARER)]
+
+#: Methods that change nothing (RFC 9110, section 9.2.1), and what else only asks: it may be too long for a URL.
+_ASKING = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_ASKED_BY_POST = frozenset({"/search"})
 
 # RFC 6750, section 2.1; what no token has never reaches a parser.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
@@ -163,8 +168,10 @@ class TokenCheck:
         # What a browser asks before it sends a token (CORS) was answered before it came here.
         if scope["type"] == "http" and _path(scope) not in self._exempt:
             request = Request(scope)
+            asks = request.method in _ASKING or (request.method == "POST" and _path(scope) in _ASKED_BY_POST)
+            check = self._authentication.reader if asks else self._authentication.signed_in
             try:
-                await run_in_threadpool(self._authentication.reader, request)
+                await run_in_threadpool(check, request)
             except Exception as error:
                 response = await error_response(request, error)
                 if response is None:

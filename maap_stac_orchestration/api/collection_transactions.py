@@ -27,7 +27,7 @@ from starlette.responses import Response
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.parameters import Text
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problem_response
+from maap_stac_orchestration.api.problem_documents import CHANGES, RESPONSES, ApiError, problem_response, problems
 from maap_stac_orchestration.catalog.document import NotJson, parse_strict_json
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.ledger.changes import Author, Via
@@ -206,7 +206,7 @@ class CollectionTransactions(TransactionExtension):
             name="Create Collection",
             status_code=HTTPStatus.CREATED,
             response_model=None,
-            responses={201: described, **RESPONSES},
+            responses={201: described, **RESPONSES, **CHANGES},
             openapi_extra=_takes({_JSON: _COLLECTION_SCHEMA}),
         )
         add(
@@ -215,7 +215,7 @@ class CollectionTransactions(TransactionExtension):
             methods=["PUT"],
             name="Replace Collection",
             response_model=None,
-            responses={200: described, **RESPONSES},
+            responses={200: described, **RESPONSES, **CHANGES, **problems(412, 415)},
             openapi_extra=_takes({_JSON: _COLLECTION_SCHEMA}),
         )
         add(
@@ -224,7 +224,7 @@ class CollectionTransactions(TransactionExtension):
             methods=["PATCH"],
             name="Patch Collection",
             response_model=None,
-            responses={200: described, **RESPONSES},
+            responses={200: described, **RESPONSES, **CHANGES, **problems(412, 415)},
             openapi_extra=_takes({_MERGE_PATCH: _MERGE_SCHEMA, _JSON: _MERGE_SCHEMA, _JSON_PATCH: _OPERATIONS_SCHEMA}),
         )
         add(
@@ -235,7 +235,7 @@ class CollectionTransactions(TransactionExtension):
             status_code=HTTPStatus.NO_CONTENT,
             response_model=None,
             response_class=Response,
-            responses=RESPONSES,
+            responses={**RESPONSES, **CHANGES},
         )
         app.include_router(self.router, tags=["Collection Transactions"])
 

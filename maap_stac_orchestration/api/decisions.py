@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import DecisionsModel
-from maap_stac_orchestration.api.parameters import MAX_LIMIT, Text, Time, addresses, invalid, link
+from maap_stac_orchestration.api.parameters import MAX_LIMIT, Text, Time, addresses, invalid, link, once
 from maap_stac_orchestration.api.problem_documents import RESPONSES
 from maap_stac_orchestration.governance.decision import DecisionCode, Outcome
 from maap_stac_orchestration.ledger import documents
@@ -28,20 +28,26 @@ class DecisionQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    username: Text | None = None
-    algorithm: Text | None = None
-    version: Text | None = None
-    tag: Text | None = None
+    username: Text | None = Field(default=None, description="Decisions about jobs of this user.")
+    algorithm: Text | None = Field(default=None, description="Decisions about jobs of this algorithm.")
+    version: Text | None = Field(default=None, description="Decisions about jobs of this version of it.")
+    tag: Text | None = Field(default=None, description="Decisions about jobs with this tag.")
     requested: Text | None = Field(default=None, description="Decisions about this collection id.")
     collection: Text | None = Field(default=None, description="Decisions that sent items to this collection.")
     decision: DecisionCode | None = Field(default=None, description="Decisions of this code.")
-    outcome: Outcome | None = None
+    outcome: Outcome | None = Field(default=None, description="Decisions with this outcome.")
     registry_version: Text | None = Field(default=None, description="Decisions under this version of the registry.")
     prefix: Text | None = Field(default=None, description="Decisions about the job with this output prefix.")
     run_id: Text | None = Field(default=None, description="Decisions that this Dagster run took.")
     since: Time | None = Field(default=None, description="Decisions taken at this time (RFC 3339) or later.")
     until: Time | None = Field(default=None, description="Decisions taken before this time (RFC 3339).")
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    job_since: Time | None = Field(
+        default=None, description="Decisions about jobs that ran at this time (RFC 3339) or later, newest job first."
+    )
+    job_until: Time | None = Field(
+        default=None, description="Decisions about jobs that ran before this time (RFC 3339), newest job first."
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="At most so many decisions.")] = 50
     token: Text | None = Field(default=None, description="From the `next` link of the page before.")
 
     def to_filter(self) -> DecisionFilter:
@@ -52,7 +58,9 @@ class DecisionQuery(BaseModel):
 
 def decisions_router(settings: Settings, authentication: Authentication) -> APIRouter:
     """The route, for whoever may read."""
-    router = APIRouter(tags=["Decisions"], responses=RESPONSES, dependencies=[Depends(authentication.reader)])
+    router = APIRouter(
+        tags=["Decisions"], responses=RESPONSES, dependencies=[Depends(authentication.reader), Depends(once)]
+    )
 
     @router.get(
         "/decisions", response_model=None, responses={200: {"model": DecisionsModel}}, summary="The audit trail"

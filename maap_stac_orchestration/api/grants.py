@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import ChangesModel, EntriesModel, EntryDetailModel
-from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, addresses, invalid, link
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError
+from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, addresses, invalid, link, once
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.governance.selection import Selection
 from maap_stac_orchestration.ledger import changes, documents, registry_entries
@@ -134,8 +134,8 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
     router = APIRouter(
         prefix="/registry",
         tags=["Registry"],
-        responses=RESPONSES,
-        dependencies=[Depends(authentication.administrator)],
+        responses={**RESPONSES, **problems(403)},
+        dependencies=[Depends(authentication.administrator), Depends(once)],
     )
     # As a default, since an annotation is read where `authentication` is not known. Asked for once a request.
     administrator = Depends(authentication.administrator)
@@ -156,7 +156,7 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
         "/grants",
         response_model=None,
         status_code=HTTPStatus.CREATED,
-        responses={201: {"model": EntryDetailModel}},
+        responses={201: {"model": EntryDetailModel}, **problems(409, 413, 422)},
         summary="Put an entry in force",
     )
     def add(
@@ -179,7 +179,7 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
     @router.delete(
         "/grants",
         response_model=None,
-        responses={200: {"model": EntryDetailModel}},
+        responses={200: {"model": EntryDetailModel}, **problems(404, 409, 413, 422)},
         summary="Take an entry out of force",
         operation_id="revoke_by_query",
     )
@@ -189,7 +189,12 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
         """The same as `DELETE /registry/grants/{id}`."""
         return revoked(request, person, query.id, query.reason)
 
-    @router.get("/grants/{id}", response_model=None, responses={200: {"model": EntryDetailModel}}, summary="One entry")
+    @router.get(
+        "/grants/{id}",
+        response_model=None,
+        responses={200: {"model": EntryDetailModel}, **problems(404)},
+        summary="One entry",
+    )
     def entry(request: Request, id: Id, query: Annotated[NoParameters, Query()]) -> JSONResponse:
         """One entry of the database, in force or taken out of it, with who did that, when and why."""
         del query
@@ -207,7 +212,7 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
     @router.delete(
         "/grants/{id}",
         response_model=None,
-        responses={200: {"model": EntryDetailModel}},
+        responses={200: {"model": EntryDetailModel}, **problems(404, 409, 413, 422)},
         summary="Take an entry out of force",
     )
     def revoke(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import JobDetailModel, JobsModel, SummaryModel
-from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, Time, addresses, invalid, link
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError
+from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, Time, addresses, invalid, link, once
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.ledger import documents, jobs
 from maap_stac_orchestration.ledger.records import JobFilter, State
 from maap_stac_orchestration.problems import Code
@@ -30,16 +30,19 @@ def _group_fields(value: str) -> str:
     return value
 
 
+_LISTED_FIELDS = "^({0})(,({0}))*$".format("|".join(jobs.GROUP_FIELDS))
+
+
 class JobQuery(BaseModel):
     """Which jobs. Everything that is given must hold."""
 
     model_config = ConfigDict(extra="forbid")
 
-    username: Text | None = None
-    algorithm: Text | None = None
-    version: Text | None = None
-    tag: Text | None = None
-    state: State | None = None
+    username: Text | None = Field(default=None, description="Jobs of this user.")
+    algorithm: Text | None = Field(default=None, description="Jobs of this algorithm, by the job metadata.")
+    version: Text | None = Field(default=None, description="Jobs of this version of their algorithm.")
+    tag: Text | None = Field(default=None, description="Jobs with this tag.")
+    state: State | None = Field(default=None, description="Jobs that are in this state now.")
     collection: Text | None = Field(default=None, description="Jobs with items in this collection.")
     run_id: Text | None = Field(default=None, description="Jobs that this Dagster run took on.")
     since: Time | None = Field(default=None, description="Jobs that ran at this time (RFC 3339) or later.")
@@ -54,7 +57,7 @@ class JobQuery(BaseModel):
 class PageQuery(JobQuery):
     """Which jobs, and which page of them."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="At most so many jobs.")] = 50
     token: Text | None = Field(default=None, description="From the `next` link of the page before.")
 
 
@@ -62,13 +65,15 @@ class GroupQuery(JobQuery):
     """Which jobs, and what makes a group of them."""
 
     by: Annotated[str, AfterValidator(_group_fields)] = Field(
-        default="tag", description="One or more of username, algorithm, version, tag, with commas."
+        default="tag",
+        description="One or more of username, algorithm, version, tag, with commas.",
+        json_schema_extra={"pattern": _LISTED_FIELDS},
     )
 
 
 def jobs_router(settings: Settings) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES)
+    router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES, dependencies=[Depends(once)])
 
     @router.get("", response_model=None, responses={200: {"model": JobsModel}}, summary="Jobs, newest first")
     def list_jobs(request: Request, query: Annotated[PageQuery, Query()]) -> JSONResponse:
@@ -94,7 +99,10 @@ def jobs_router(settings: Settings) -> APIRouter:
         return JSONResponse(documents.summary_document(groups, by))
 
     @router.get(
-        "/{prefix:path}", response_model=None, responses={200: {"model": JobDetailModel}}, summary="One job in full"
+        "/{prefix:path}",
+        response_model=None,
+        responses={200: {"model": JobDetailModel}, **problems(404)},
+        summary="One job in full",
     )
     def get_job(
         request: Request,

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from maap_stac_orchestration.api.problem_documents import ApiError, InvalidParameter
 from maap_stac_orchestration.ledger.documents import Addresses
@@ -23,6 +23,7 @@ MAX_LIMIT = 1000
 
 # PostgreSQL cannot compare with a NUL; no name holds one.
 _NUL = re.compile("\x00")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _no_nul(value: str) -> str:
@@ -31,19 +32,44 @@ def _no_nul(value: str) -> str:
     return value
 
 
+def _written_out(value: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("it is no time as RFC 3339 writes it, for example 2026-03-04T05:06:07Z")
+
+
 def _utc(value: datetime) -> datetime:
     """A time without an offset is taken as UTC, as everything here is."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC it lies outside of the years 1 to 9999") from error
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
-Time = Annotated[datetime, AfterValidator(_utc)]
+# The pattern says the same to readers of the OpenAPI document.
+Text = Annotated[str, AfterValidator(_no_nul), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Time = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 
 
 class NoParameters(BaseModel):
     """For routes that take no query parameters: any is a problem document."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def once(request: Request) -> None:
+    """A dependency of routes: of two values of one parameter neither is taken, since one of them is not meant.
+
+    Raises:
+        ApiError: 400 where a parameter stands in the query more than once.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise invalid(repeated, "it is there more than once; give it one value")
 
 
 def invalid(parameter: str, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> ApiError:

@@ -53,11 +53,34 @@ class ProblemDetails(BaseModel):
 #: Gives an error as a page; None for those who are told by the document.
 ErrorPage = Callable[[Request, ProblemDetails, Mapping[str, str]], Response | None]
 
-#: For the `responses` of a route: every error is a problem document.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ProblemDetails, "description": "A problem document", "content": {MEDIA_TYPE: {}}},
-    503: {"model": ProblemDetails, "description": "The database does not answer", "content": {MEDIA_TYPE: {}}},
+# What each status means here, for the OpenAPI document.
+_MEANINGS = {
+    HTTPStatus.BAD_REQUEST: "A parameter, or a part of the body, is not known or not valid; `errors` names each",
+    HTTPStatus.UNAUTHORIZED: "The token is not valid, or there is none where one is needed",
+    HTTPStatus.FORBIDDEN: "The token is somebody's who may not do this",
+    HTTPStatus.NOT_FOUND: "There is no such thing",
+    HTTPStatus.CONFLICT: "It cannot be done as things are",
+    HTTPStatus.PRECONDITION_FAILED: "It was changed since it was read",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is of a media type that is not taken",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "What was sent is well-formed and cannot be used; `detail` says why",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Something that the answer depends on does not answer; try again in a moment",
+    HTTPStatus.GATEWAY_TIMEOUT: "The database took too long over this; ask for less",
 }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the `responses` of a route: what each of these statuses means, as a problem document."""
+    return {
+        int(status): {"model": ProblemDetails, "description": _MEANINGS[HTTPStatus(status)]}
+        for status in sorted(statuses)
+    }
+
+
+#: For the `responses` of a router: what any of its routes may answer with.
+RESPONSES = problems(400, 401, 503, 504)
+#: The same where what is sent is looked at closely.
+CHANGES = problems(403, 404, 409, 413, 422)
 
 
 class ApiError(Exception):

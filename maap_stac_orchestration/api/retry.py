@@ -18,8 +18,8 @@ from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.jobs import JobQuery
 from maap_stac_orchestration.api.models import RetriedModel
-from maap_stac_orchestration.api.parameters import NoParameters, Text, addresses, invalid
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError
+from maap_stac_orchestration.api.parameters import NoParameters, Text, addresses, invalid, once
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.ledger import jobs
 from maap_stac_orchestration.ledger.documents import Addresses
@@ -79,7 +79,7 @@ class RetryMany(JobQuery):
 
 def retry_router(settings: Settings, authentication: Authentication) -> APIRouter:
     """The routes, for those whose jobs they are, and for administrators."""
-    router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES)
+    router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES, dependencies=[Depends(once)])
     # As a default, since an annotation is read where `authentication` is not known.
     signed_in = Depends(authentication.signed_in)
 
@@ -87,7 +87,7 @@ def retry_router(settings: Settings, authentication: Authentication) -> APIRoute
         "/retry",
         response_model=None,
         status_code=HTTPStatus.ACCEPTED,
-        responses={202: {"model": RetriedModel}},
+        responses={202: {"model": RetriedModel}, **problems(403, 409, 413)},
         summary="Try all jobs again that match",
     )
     def retry_many(
@@ -126,7 +126,7 @@ def retry_router(settings: Settings, authentication: Authentication) -> APIRoute
         "/{prefix:path}/retry",
         response_model=None,
         status_code=HTTPStatus.ACCEPTED,
-        responses={202: {"model": RetriedModel}},
+        responses={202: {"model": RetriedModel}, **problems(403, 404, 409, 413)},
         summary="Try a job again",
     )
     def retry_one(

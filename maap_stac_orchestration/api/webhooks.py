@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import NewWebhookModel, WebhookModel, WebhooksModel
-from maap_stac_orchestration.api.parameters import NoParameters, Text, invalid, link
-from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError
+from maap_stac_orchestration.api.parameters import NoParameters, Text, invalid, link, once
+from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.ledger import endpoints
 from maap_stac_orchestration.ledger.changes import Author, Via
@@ -81,7 +81,7 @@ class NewWebhook(BaseModel):
 
 def webhooks_router(settings: Settings, authentication: Authentication) -> APIRouter:
     """The routes, for whoever is signed in."""
-    router = APIRouter(prefix="/webhooks", tags=["Notifications"], responses=RESPONSES)
+    router = APIRouter(prefix="/webhooks", tags=["Notifications"], responses=RESPONSES, dependencies=[Depends(once)])
     # As a default, since an annotation is read where `authentication` is not known.
     signed_in = Depends(authentication.signed_in)
 
@@ -97,7 +97,7 @@ def webhooks_router(settings: Settings, authentication: Authentication) -> APIRo
         "",
         response_model=None,
         status_code=HTTPStatus.CREATED,
-        responses={201: {"model": NewWebhookModel}},
+        responses={201: {"model": NewWebhookModel}, **problems(403, 409, 413, 422)},
         summary="Tell an address or a topic when jobs end",
     )
     def add(
@@ -142,7 +142,10 @@ def webhooks_router(settings: Settings, authentication: Authentication) -> APIRo
         return JSONResponse({**endpoint.to_document(), "secret": secret}, HTTPStatus.CREATED, _NOT_KEPT)
 
     @router.delete(
-        "/{id}", response_model=None, responses={200: {"model": WebhookModel}}, summary="Tell an endpoint nothing more"
+        "/{id}",
+        response_model=None,
+        responses={200: {"model": WebhookModel}, **problems(404, 413)},
+        summary="Tell an endpoint nothing more",
     )
     def remove(
         request: Request, id: Id, query: Annotated[RemoveQuery, Query()], person: Person = signed_in

@@ -40,6 +40,8 @@ _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 @click.option("--run-id", help="Decisions that this Dagster run took.")
 @click.option("--since", type=_TIME, help="Decisions taken at this time (UTC) or later.")
 @click.option("--until", type=_TIME, help="Decisions taken before this time (UTC).")
+@click.option("--job-since", type=_TIME, help="Decisions about jobs that ran at this time (UTC) or later.")
+@click.option("--job-until", type=_TIME, help="Decisions about jobs that ran before this time (UTC).")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, in the form of GET /decisions.")
@@ -48,6 +50,8 @@ def command(
     outcome: str | None,
     since: datetime | None,
     until: datetime | None,
+    job_since: datetime | None,
+    job_until: datetime | None,
     limit: int,
     home: Path | None,
     as_json: bool,
@@ -65,6 +69,8 @@ def command(
         outcome=None if outcome is None else Outcome(outcome),
         since=_utc(since),
         until=_utc(until),
+        job_since=_utc(job_since),
+        job_until=_utc(job_until),
         **names,
     )
     try:

@@ -40,6 +40,10 @@ class DecisionFilter:
     since: datetime | None = None
     #: Taken before this time, so that a day, or a month, ends where the next one begins.
     until: datetime | None = None
+    #: About jobs that ran at this time (UTC, by their output prefix) or later.
+    job_since: datetime | None = None
+    #: About jobs that ran before this time.
+    job_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,21 @@ _CONDITIONS = {
     "run_id": sql.SQL("decision.run_id = %(run_id)s"),
     "since": sql.SQL("decision.at >= %(since)s"),
     "until": sql.SQL("decision.at < %(until)s"),
+    "job_since": sql.SQL("job.job_time >= %(job_since)s"),
+    "job_until": sql.SQL("job.job_time < %(job_until)s"),
 }
 
 #: Conditions for which the trail is walked along by time.
 _TIMES = {"since", "until"}
 
-_LIST = sql.SQL("""
-SELECT
+_COLUMNS = sql.SQL("""
     decision.id, job.prefix, decision.code, decision.outcome, decision.collection, decision.requested, decision.rule,
     decision.message, decision.registry_version, decision.username, decision.algorithm, decision.version, decision.tag,
     decision.at, decision.run_id
+""")
+
+_LIST = sql.SQL("""
+SELECT {columns}
 FROM (
     SELECT decision.*
     FROM ledger.decision
@@ -96,6 +105,20 @@ JOIN ledger.job ON job.id = decision.job_id
 ORDER BY {order}
 """)
 
+#: Conditions for which it is walked along by the time of the jobs, from each job to its decisions.
+_JOB_TIMES = {"job_since", "job_until"}
+
+_LIST_OF_JOBS = sql.SQL("""
+SELECT {columns}
+FROM ledger.job
+JOIN ledger.decision ON decision.job_id = job.id
+WHERE {conditions}
+ORDER BY job.job_time DESC, job.id DESC, decision.id DESC
+LIMIT %(limit)s
+""")
+_AFTER_OF_JOBS = sql.SQL("""(job.job_time, job.id) <= (%(after_job_time)s, %(after_job)s)
+    AND (job.job_time, job.id, decision.id) < (%(after_job_time)s, %(after_job)s, %(after_id)s)""")
+
 # Decisions are numbered as they are taken. Asked for nothing but a time, the trail is walked along by time: by number
 # everything that is newer than the time's end, or older than its beginning, would be read too.
 _BY_NUMBER = sql.SQL("decision.id DESC")
@@ -103,7 +126,12 @@ _BY_TIME = sql.SQL("decision.at DESC, decision.id DESC")
 _AFTER_NUMBER = sql.SQL("decision.id < %(after_id)s")
 _AFTER_TIME = sql.SQL("(decision.at, decision.id) < (%(after_time)s, %(after_id)s)")
 
-_TIME_OF = "SELECT at FROM ledger.decision WHERE id = %(id)s"
+_PLACE_OF = """
+SELECT decision.at, job.job_time, job.id
+FROM ledger.decision
+JOIN ledger.job ON job.id = decision.job_id
+WHERE decision.id = %(id)s
+"""
 
 _LARGEST_ID = 2**63 - 1
 
@@ -111,7 +139,7 @@ _LARGEST_ID = 2**63 - 1
 def list_decisions(
     conn: Connection, filter: DecisionFilter | None = None, limit: int = 50, token: str | None = None
 ) -> DecisionPage:
-    """Decisions newest first, a page at a time.
+    """Decisions newest first, a page at a time; those of the newest job first where a time of jobs is asked for.
 
     Pages go by the number of a decision, so that decisions that come meanwhile neither repeat nor hide others.
 
@@ -126,11 +154,13 @@ def list_decisions(
     """
     parameters = _parameters(filter or DecisionFilter())
     conditions: list[sql.Composable] = [_CONDITIONS[name] for name in parameters]
+    of_jobs = not parameters.keys().isdisjoint(_JOB_TIMES)
     by_time = parameters.keys() <= _TIMES
     if token is not None:
-        parameters["after_id"], parameters["after_time"] = _position(conn, token)
-        conditions.append(_AFTER_TIME if by_time else _AFTER_NUMBER)
-    statement = _LIST.format(
+        parameters |= _position(conn, token)
+        conditions.append(_AFTER_OF_JOBS if of_jobs else _AFTER_TIME if by_time else _AFTER_NUMBER)
+    statement = (_LIST_OF_JOBS if of_jobs else _LIST).format(
+        columns=_COLUMNS,
         conditions=sql.SQL("\n        AND ").join(conditions or [sql.SQL("true")]),
         order=_BY_TIME if by_time else _BY_NUMBER,
     )
@@ -154,15 +184,16 @@ def _parameters(asked: DecisionFilter) -> dict[str, Any]:
     return parameters
 
 
-def _position(conn: Connection, token: str) -> tuple[int, datetime]:
-    """Number and time of the last decision of the page before. None is ever removed, so its number suffices."""
+def _position(conn: Connection, token: str) -> dict[str, Any]:
+    """Where the page before ended, by its last decision. None is ever removed, so its number suffices."""
     number = int(token) if token.isascii() and token.isdigit() and len(token) <= len(str(_LARGEST_ID)) else 0
-    row = conn.execute(_TIME_OF, {"id": number}).fetchone() if 0 < number <= _LARGEST_ID else None
+    row = conn.execute(_PLACE_OF, {"id": number}).fetchone() if 0 < number <= _LARGEST_ID else None
     if row is None:
         raise DecisionTokenInvalid(
             "The page token was not made by a list of decisions; begin without one, or take the one that a page names."
         )
-    return number, row[0]
+    at, job_time, job = row
+    return {"after_id": number, "after_time": at, "after_job_time": job_time, "after_job": job}
 
 
 def recorded_decision(prefix: str, row: tuple[Any, ...]) -> RecordedDecision:

@@ -72,6 +72,9 @@ def test_decisions_are_listed_newest_first(api: Api) -> None:
         ({"since": "2020-01-01T00:00:00Z"}, [DEFAULT, DENIED, GRANTED]),
         ({"since": "2999-01-01T00:00:00"}, []),
         ({"until": "2020-01-01T00:00:00+01:00"}, []),
+        ({"job_since": DENIED.time.isoformat(), "job_until": DEFAULT.time.isoformat()}, [DENIED]),
+        ({"job_until": DEFAULT.time.isoformat(), "outcome": "accept"}, [GRANTED]),
+        ({"job_since": "2999-01-01T00:00:00Z"}, []),
     ],
 )
 def test_every_parameter_narrows_the_trail(api: Api, parameters: dict[str, Any], expected: list[Written]) -> None:
@@ -139,7 +142,7 @@ def test_openapi_tells_every_parameter_and_the_answer(api: Api) -> None:
     operation = api.get("/api").json()["paths"]["/decisions"]["get"]
     assert {one["name"] for one in operation["parameters"]} == {
         *("username", "algorithm", "version", "tag", "requested", "collection", "decision", "outcome"),
-        *("registry_version", "prefix", "run_id", "since", "until", "limit", "token"),
+        *("registry_version", "prefix", "run_id", "since", "until", "job_since", "job_until", "limit", "token"),
     }
     good = operation["responses"]["200"]["content"]["application/json"]["schema"]
     assert good["$ref"].endswith("/DecisionsModel")
