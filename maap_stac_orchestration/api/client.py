@@ -1,6 +1,7 @@
 """Where pgstac's reading of STAC differs from the specification, put right on the way in and out.
 
-Here belongs rewriting of searches and of the items that they give. Not here: which extensions there are (`stac`).
+Here belongs rewriting of searches, of the items that they give, and of the landing page. Not here: which extensions
+there are (`stac`).
 
 Measured on pgstac 0.10.0. It makes an envelope of the four numbers of a bbox, whatever their order: a box whose west is
 greater than its east, which crosses the antimeridian by RFC 7946, section 5.2, becomes the rest of the world. And it
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urljoin
 
 from fastapi import Request
 from geojson_pydantic import MultiPolygon
 from stac_fastapi.pgstac.core import CoreCrudClient
 from stac_fastapi.pgstac.types.search import PgstacSearch
-from stac_fastapi.types.stac import ItemCollection
+from stac_fastapi.types.requests import get_base_url
+from stac_fastapi.types.stac import ItemCollection, LandingPage
 
 
 def crosses(bbox: Sequence[float] | None) -> bool:
@@ -40,6 +43,18 @@ class FaithfulClient(CoreCrudClient):
         if crosses(cleaned.get("bbox")) and not cleaned.get("intersects"):
             cleaned["intersects"] = two_boxes(cleaned.pop("bbox"))
         return cleaned
+
+    async def landing_page(self, **kwargs: Any) -> LandingPage:
+        """What `GET /` gives, with the way to the pages for people (RFC 8631 names the relation)."""
+        page: LandingPage = await super().landing_page(**kwargs)
+        status = {
+            "rel": "status",
+            "type": "text/html",
+            "title": "How submissions are doing",
+            "href": urljoin(get_base_url(kwargs["request"]), "status"),
+        }
+        page["links"].append(status)
+        return page
 
     async def _search_base(self, search_request: PgstacSearch, request: Request) -> ItemCollection:
         """What every search for items asks the database, and what it gives."""

@@ -24,14 +24,16 @@ pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
 
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 
 @pytest.fixture
-def ledger(connection: psycopg.Connection[tuple[Any, ...]]) -> psycopg.Connection[tuple[Any, ...]]:
+def ledger(connection: Connection) -> Connection:
     return connection
 
 
 @pytest.fixture
-def known(ledger: psycopg.Connection[tuple[Any, ...]]) -> Known:
+def known(ledger: Connection) -> Known:
     return fill(ledger, more=60, items=200)
 
 
@@ -112,9 +114,7 @@ def test_the_first_tab_skips_to_the_content(api: Api, open_page: OpenPage) -> No
     expect(page.locator("main")).to_be_focused()
 
 
-def test_a_row_changes_by_itself_when_its_jobs_do(
-    api: Api, ledger: psycopg.Connection[tuple[Any, ...]], open_page: OpenPage
-) -> None:
+def test_a_row_changes_by_itself_when_its_jobs_do(api: Api, ledger: Connection, open_page: OpenPage) -> None:
     page = open_page()
     page.goto(f"{api.url}/status")
     mark_as_loaded_once(page)
@@ -126,9 +126,7 @@ def test_a_row_changes_by_itself_when_its_jobs_do(
     assert loaded_once(page)
 
 
-def test_a_jobs_page_follows_it_to_its_end(
-    api: Api, known: Known, ledger: psycopg.Connection[tuple[Any, ...]], open_page: OpenPage
-) -> None:
+def test_a_jobs_page_follows_it_to_its_end(api: Api, known: Known, ledger: Connection, open_page: OpenPage) -> None:
     page = open_page()
     page.goto(api.url + path(known.discovered))
     mark_as_loaded_once(page)
@@ -143,7 +141,7 @@ def test_a_jobs_page_follows_it_to_its_end(
 
 
 def test_what_is_typed_focused_and_scrolled_stays_when_the_page_changes(
-    api: Api, ledger: psycopg.Connection[tuple[Any, ...]], open_page: OpenPage
+    api: Api, ledger: Connection, open_page: OpenPage
 ) -> None:
     page = open_page(viewport={"width": 900, "height": 500})
     page.goto(f"{api.url}/status")
@@ -159,9 +157,7 @@ def test_what_is_typed_focused_and_scrolled_stays_when_the_page_changes(
     assert page.evaluate("scrollY") == scrolled
 
 
-def test_a_new_submission_comes_first_and_takes_no_focus(
-    api: Api, ledger: psycopg.Connection[tuple[Any, ...]], open_page: OpenPage
-) -> None:
+def test_a_new_submission_comes_first_and_takes_no_focus(api: Api, ledger: Connection, open_page: OpenPage) -> None:
     page = open_page()
     page.goto(f"{api.url}/status")
     link = page.get_by_role("link", name="demo HLSCloudFreeTemporalMosaic")
@@ -172,9 +168,7 @@ def test_a_new_submission_comes_first_and_takes_no_focus(
     expect(link).to_be_focused()
 
 
-def test_a_job_that_becomes_known_appears(
-    api: Api, ledger: psycopg.Connection[tuple[Any, ...]], chromium: Browser
-) -> None:
+def test_a_job_that_becomes_known_appears(api: Api, ledger: Connection, chromium: Browser) -> None:
     # The browser notes on its console that the job was not found, so nobody listens here.
     page = chromium.new_page()
     job = prefix("zoe", "fire", "new", 0, day=9)
@@ -240,9 +234,7 @@ def test_it_says_when_the_server_cannot_be_reached_and_when_it_can_again(api: Ap
     page.close()
 
 
-def test_a_page_that_is_paused_stays_as_it_is(
-    api: Api, ledger: psycopg.Connection[tuple[Any, ...]], open_page: OpenPage
-) -> None:
+def test_a_page_that_is_paused_stays_as_it_is(api: Api, ledger: Connection, open_page: OpenPage) -> None:
     page = open_page()
     page.goto(f"{api.url}/status")
     page.get_by_role("button", name="Pause").click()
@@ -281,7 +273,7 @@ def test_times_say_how_long_ago_and_in_full_to_whoever_asks(api: Api, open_page:
     assert str(time.get_attribute("title")).startswith(f"{datetime.now(UTC):%Y-}")
 
 
-def take_on(ledger: psycopg.Connection[tuple[Any, ...]]) -> Any:
+def take_on(ledger: Connection) -> Any:
     """A run takes on what is due."""
     return take(ledger, run_id="c0ffee00-aaaa-4bbb-8ccc-0123456789ab", day=DAY)
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from maap_stac_orchestration.api.pages.rendering import ROOT, address
 from maap_stac_orchestration.api.pages.words import STATES, job_sentence
+from maap_stac_orchestration.ledger.deliveries import Delivery
 from maap_stac_orchestration.ledger.documents import Addresses
 from maap_stac_orchestration.ledger.records import (
     TERMINAL,
@@ -112,14 +113,23 @@ class JobView:
     #: Result -> number of items, the frequent ones first.
     results: tuple[tuple[str, int], ...]
     catalogs: Bounded[RecordedCatalog]
+    #: Who was told that it ended, newest first; at most `MOST`.
+    deliveries: tuple[Delivery, ...]
     #: The command that tries it again.
     retry: str
     #: Whether something will still happen by itself.
     moving: bool
 
 
-def job_view(detail: JobDetail, settings: Settings, base: str) -> JobView:
-    """The view of a job; `base` is the path under which the application is served."""
+def job_view(detail: JobDetail, deliveries: Sequence[Delivery], settings: Settings, base: str) -> JobView:
+    """The view of a job.
+
+    Args:
+        detail: what the ledger knows of it.
+        deliveries: who was told that it ended, newest first.
+        settings: where other parts of the system are.
+        base: the path under which the application is served.
+    """
     job = detail.summary
     dagster = settings.dagster_url.rstrip("/") if settings.dagster_url else None
     addresses = Addresses(api=base or None, dagster=dagster)
@@ -163,6 +173,7 @@ def job_view(detail: JobDetail, settings: Settings, base: str) -> JobView:
         ),
         results=tuple(results.most_common()),
         catalogs=_bounded(detail.catalogs, last=True),
+        deliveries=tuple(deliveries),
         retry=f"maap-stac retry {shlex.quote(job.prefix)}" + (" --force" if job.state is State.LOADED else ""),
         moving=job.state not in TERMINAL,
     )

@@ -6,13 +6,16 @@ Here belongs the page's view of a list of jobs. Not here: how jobs are found (`l
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from maap_stac_orchestration.api.jobs import JobQuery
 from maap_stac_orchestration.api.pages.rendering import job_page
 from maap_stac_orchestration.api.pages.words import STATES, item_notes
+from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import JobSummary, State
+from maap_stac_orchestration.ledger.submissions import list_submissions
 
 #: Filters that are texts, with what they are called; the others have inputs of their own kind.
 TEXT_FILTERS = {
@@ -26,6 +29,9 @@ TEXT_FILTERS = {
 
 #: Problems and collections that a row names; the job's page names all.
 _MOST = 3
+
+#: Submissions of one user, algorithm and version that are added up.
+_MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,24 @@ def given(query: JobQuery) -> dict[str, str]:
         if value is not None:
             texts[name] = _input_time(value) if isinstance(value, datetime) else str(value)
     return texts
+
+
+def states_of(conn: Connection, query: JobQuery) -> dict[State, int]:
+    """How many jobs of a submission are in which state, where the filters name one; otherwise nothing, since only
+    submissions are counted beforehand. Without a tag it is all of them that have the other names."""
+    beyond = set(given(query)) - {"username", "algorithm", "version", "tag", "state"}
+    if beyond or not (query.username and query.algorithm and query.version):
+        return {}
+    names = (query.username, query.algorithm, query.version)
+    # What stands in the names may stand in those of other submissions too.
+    found = list_submissions(
+        conn, username=query.username, text=" ".join([*names, query.tag or ""]), limit=_MOST_COUNTED
+    )
+    counted: Counter[State] = Counter()
+    for one in found.submissions:
+        if (one.username, one.algorithm, one.version) == names and query.tag in (None, one.tag):
+            counted.update(one.states)
+    return dict(counted)
 
 
 def _input_time(value: datetime) -> str:

@@ -19,14 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.jobs import PageQuery
 from maap_stac_orchestration.api.pages.errors import add_error_pages
-from maap_stac_orchestration.api.pages.job import job_view
-from maap_stac_orchestration.api.pages.job_list import TEXT_FILTERS, given, job_row
+from maap_stac_orchestration.api.pages.job import MOST, job_view
+from maap_stac_orchestration.api.pages.job_list import TEXT_FILTERS, given, job_row, states_of
+from maap_stac_orchestration.api.pages.pictures import bar
 from maap_stac_orchestration.api.pages.rendering import ROOT, Pages, address, root, static_files
 from maap_stac_orchestration.api.pages.submissions import submission_row
-from maap_stac_orchestration.api.pages.words import ORDER, STATES
+from maap_stac_orchestration.api.pages.words import ORDER, STATES, progress
 from maap_stac_orchestration.api.parameters import NoParameters, Text, invalid
 from maap_stac_orchestration.api.problem_documents import ApiError
 from maap_stac_orchestration.ledger import jobs
+from maap_stac_orchestration.ledger.deliveries import list_deliveries
 from maap_stac_orchestration.ledger.submissions import list_submissions
 from maap_stac_orchestration.problems import Code
 from maap_stac_orchestration.settings import Settings
@@ -107,6 +109,7 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
         try:
             with ledger_connection(request) as connection:
                 page = jobs.list_jobs(connection, query.to_filter(), limit=query.limit, token=query.token)
+                counted = states_of(connection, query)
         except jobs.TokenInvalid as error:
             raise invalid("token", str(error)) from error
         base = root(request)
@@ -116,6 +119,9 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
             request,
             "job_list.html",
             filters=filters,
+            segments=bar(counted),
+            progress=progress(counted) if counted else None,
+            of_state=lambda state: address(f"{base}{ROOT}/jobs", {**limited, "state": state}),
             text_filters=TEXT_FILTERS,
             states=[(state, STATES[state]) for state in ORDER],
             codes=[str(code) for code in Code],
@@ -144,6 +150,7 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
             raise invalid("prefix", "it must not contain a NUL")
         with ledger_connection(request) as connection:
             detail = jobs.get_job(connection, prefix)
+            told = list_deliveries(connection, prefix=detail.summary.prefix, limit=MOST) if detail else []
         if detail is None:
             raise ApiError(
                 HTTPStatus.NOT_FOUND,
@@ -151,7 +158,7 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
                 "in the bucket, which comes with its outputs when it ends; this page then shows it.",
             )
         base = root(request)
-        view = job_view(detail, settings, base)
+        view = job_view(detail, told, settings, base)
         return made.answer(request, "job.html", job=view, json=f"{base}/jobs/{quote(detail.summary.prefix, safe='')}")
 
     return router

@@ -132,6 +132,12 @@ def test_every_page_says_where_the_same_is_for_programs(api, known):
         assert answer.status_code == 200
 
 
+def test_the_landing_page_of_the_stac_api_leads_to_the_pages(api):
+    [link] = [link for link in api.get("/").json()["links"] if link["rel"] == "status"]
+    assert link["type"] == "text/html"
+    assert "How submissions are doing" in requests.get(link["href"], timeout=10).text
+
+
 def test_the_document_of_a_job_leads_to_its_page(api, known):
     document = api.get(f"/jobs/{quote(known.partial, safe='')}").json()
     [link] = [link for link in document["links"] if link["rel"] == "status"]
@@ -204,6 +210,17 @@ def test_the_form_shows_the_filters_in_force(api):
     assert page.all("input", name="since", value="2026-03-04T04:01:00")
 
 
+def test_jobs_of_a_submission_are_counted_by_state(api):
+    names = "username=ana&algorithm=boreal-canopy-height&version=v0.1.1"
+    for query, expected in (
+        ("tag=alaska-2025", "41 of 43 jobs ended: 40 loaded 1 failed"),
+        ("tag=alaska-2025&state=failed", "41 of 43 jobs ended: 40 loaded 1 failed"),
+        ("", "42 of 44 jobs ended"),
+    ):
+        assert expected in read(api, f"/status/jobs?{names}&{query}").text
+    assert "jobs ended" not in read(api, f"/status/jobs?{names}&code=link_missing").text
+
+
 def test_pages_of_jobs_lead_to_one_another_and_back(api):
     address, prefixes = "/status/jobs?username=ana&limit=15", []
     while address:
@@ -254,6 +271,24 @@ def test_a_job_leads_to_its_items_its_runs_and_its_previews(api, known):
     assert page.all("a", href="http://dagster.test/runs/4f1d52c8-aaaa-4bbb-8ccc-0123456789ab")
     policy = requests.get(api.url + path(known.loaded), timeout=10).headers[POLICY]
     assert "img-src 'self' https://tiles.test:8443;" in policy
+
+
+def test_a_jobs_page_says_who_was_told_and_keeps_their_address(
+    database_env, connection, object_store: MotoStore, start_api: Callable[..., Api]
+):
+    told = fill(connection, more=0, items=1).loaded
+    connection.execute(
+        """
+        INSERT INTO ledger.delivery (message_id, job_id, transition_id, body, state, due_at, ended_at, attempts)
+        SELECT gen_random_uuid(), job.id, max(transition.id), '', 'delivered', NULL, now(), 2
+        FROM ledger.job JOIN ledger.transition ON transition.job_id = job.id WHERE prefix = %s GROUP BY job.id
+        """,
+        (told,),
+    )
+    connection.commit()
+    page = read(start_api(buckets=(object_store.bucket,)), path(told))
+    assert "The report beside the catalog, that it is loaded: delivered at" in page.text
+    assert "after 2 tries" in page.text
 
 
 def test_a_job_with_ten_thousand_items_shows_some_and_counts_the_rest(api, known):
