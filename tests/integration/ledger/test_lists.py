@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from maap_stac_orchestration.ledger import job_lists
 from maap_stac_orchestration.ledger.jobs import TokenInvalid, get_job, list_jobs, summary
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import FinishedJob, JobFilter, JobNames, State
+from maap_stac_orchestration.ledger.submissions import compact
 from maap_stac_orchestration.problems import Code, Problem
+from maap_stac_orchestration.stack.postgres import PostgresServer
 
 from .build import Connection, discover, prefix, seen, take
 
@@ -201,6 +208,119 @@ SELECT 'item_invalid', job_time, id, submission, state FROM many WHERE id % 3 = 
 @pytest.mark.parametrize("name", ["an\0a", "an\udce4"], ids=["NUL", "not UTF-8"])
 def test_what_no_text_can_hold_is_nobodys_name_and_finds_nothing(ten: Connection, name: str) -> None:
     for field in ("username", "algorithm", "version", "tag", "collection", "run_id"):
-        assert listed(ten, **{field: name}) == []
+        asked: dict[str, Any] = {field: name}
+        assert listed(ten, **asked) == []
     assert get_job(ten, name) is None
     assert listed(ten, username="ana"), "the connection is as good as before"
+
+
+#: Few values of each name and much of everything, so that all combinations occur and some do not.
+_MIXED = """
+WITH mixed AS (
+    INSERT INTO ledger.job (
+        bucket, prefix, day, job_time, username, algorithm, version, tag, state, due_at, catalog_modified,
+        problem_codes, collections
+    )
+    SELECT
+        'bucket', 'mixed/' || n, '2025-08-07', '2025-08-07Z'::timestamptz + n / 3 * interval '1 second',
+        'user-' || n % 3, 'algorithm-' || n / 700, 'v' || n % 2, nullif('tag-' || n * 7 % 4, 'tag-3'), state,
+        CASE WHEN state IN ('discovered', 'waiting') THEN now() END, now(),
+        CASE WHEN n % 5 = 0 THEN ARRAY['item_invalid'] WHEN n % 7 = 0 THEN ARRAY['link_missing'] ELSE '{}' END,
+        ARRAY['collection-' || n % 4]
+    FROM (
+        SELECT
+            n,
+            (ARRAY['loaded', 'loaded', 'loaded', 'partial', 'waiting', 'discovered', 'failed'])[1 + n % 7] AS state
+        FROM generate_series(1, 2000) AS n
+    ) AS numbered
+    RETURNING *
+),
+listed AS (
+    INSERT INTO ledger.job_collection (collection, job_time, job_id, submission)
+    SELECT collections[1], job_time, id, submission FROM mixed
+),
+noted AS (
+    INSERT INTO ledger.transition (job_id, state, run_id)
+    SELECT id, 'ingesting', 'run-' || id % 9 FROM mixed
+)
+INSERT INTO ledger.job_code (code, job_time, job_id, submission, left_in)
+SELECT problem_codes[1], job_time, id, submission, state FROM mixed WHERE problem_codes <> '{}'
+"""
+
+# Jobs that are at work again keep the codes that they were left with.
+_AT_WORK = "UPDATE ledger.job SET state = 'discovered', due_at = now() WHERE prefix LIKE 'mixed/%1'"
+
+_EXPECTED = """
+SELECT prefix FROM ledger.job
+WHERE username = coalesce(%(username)s, username) AND algorithm = coalesce(%(algorithm)s, algorithm)
+    AND version = coalesce(%(version)s, version) AND (%(tag)s::text IS NULL OR tag = %(tag)s)
+    AND state = coalesce(%(state)s, state) AND (%(code)s::text IS NULL OR %(code)s = ANY (problem_codes))
+    AND (%(collection)s::text IS NULL OR %(collection)s = ANY (collections))
+    AND (%(run_id)s::text IS NULL OR id IN (SELECT job_id FROM ledger.transition WHERE run_id = %(run_id)s))
+    AND (%(since)s::timestamptz IS NULL OR job_time >= %(since)s)
+    AND (%(until)s::timestamptz IS NULL OR job_time < %(until)s)
+ORDER BY job_time DESC, id DESC
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed(postgres_server: PostgresServer, migrated: str) -> Iterator[Connection]:
+    """A ledger with two thousand jobs of all kinds, for tests that change nothing in it."""
+    with psycopg.connect(postgres_server.url(), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE mixed_jobs TEMPLATE {migrated}")
+        try:
+            with psycopg.connect(postgres_server.url("mixed_jobs"), autocommit=True) as connection:
+                connection.execute(_MIXED)
+                compact(connection)
+                connection.execute(_AT_WORK)
+                connection.execute("ANALYZE")
+                yield connection
+        finally:
+            server.execute("DROP DATABASE mixed_jobs WITH (FORCE)")
+
+
+def _moments() -> st.SearchStrategy[datetime | None]:
+    return st.none() | st.integers(0, 700).map(lambda seconds: MIDNIGHT + timedelta(seconds=seconds))
+
+
+@settings(max_examples=150)
+@given(
+    asked=st.fixed_dictionaries(
+        {
+            "username": st.sampled_from([None, "user-0", "user-2", "nobody"]),
+            "algorithm": st.sampled_from([None, "algorithm-0", "algorithm-2"]),
+            "version": st.sampled_from([None, "v1"]),
+            "tag": st.sampled_from([None, "tag-0", "tag-1"]),
+            "state": st.sampled_from([None, State.LOADED, State.DISCOVERED, State.FAILED, State.REJECTED]),
+            "code": st.sampled_from([None, None, "item_invalid", "link_missing", "too_deep"]),
+            "collection": st.sampled_from([None, None, "collection-1", "none"]),
+            "run_id": st.sampled_from([None, None, None, "run-4"]),
+            "since": _moments(),
+            "until": _moments(),
+        }
+    ),
+    limit=st.sampled_from([1, 7, 50]),
+    # So few that each of the ways in which a page is looked for is gone by some list.
+    rounds=st.sampled_from([(1, 2, 3), (1, 8, 64), (10, 80, 640)]),
+    parts=st.sampled_from([0, 3, 40, 1000]),
+    rows=st.sampled_from([0, 4, 80]),
+)
+def test_whatever_is_asked_pages_hold_what_plain_looking_gives(
+    mixed: Connection, asked: dict[str, Any], limit: int, rounds: tuple[int, ...], parts: int, rows: int
+) -> None:
+    expected = [prefix for (prefix,) in mixed.execute(_EXPECTED, asked)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job_lists, "_ROUNDS", rounds)
+        patch.setattr(job_lists, "_MOST_PARTS", parts)
+        patch.setattr(job_lists, "_MOST_LISTED_PARTS", parts)
+        patch.setattr(job_lists, "_MOST_ROWS", rows)
+        found, token = [], None
+        # A few pages of each list, and those after a place near its end.
+        for number in range(4):
+            page = list_jobs(mixed, JobFilter(**asked), limit=limit, token=token)
+            found += [one.prefix for one in page.jobs]
+            token = page.next_token
+            if token is None:
+                break
+            assert number < 3 or len(found) == 4 * limit
+    assert found == expected[: 4 * limit]
