@@ -41,6 +41,10 @@ class NoDeadLetters(Exception):
     """There is no dead-letter queue to look at; the message says why and what to do."""
 
 
+class NoRedrivePolicy(NoDeadLetters):
+    """The queue moves nothing aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message in the dead-letter queue."""
@@ -78,7 +82,8 @@ def find_dead_letter_queue(sqs: SQSClient, queue_url: str) -> str:
     """The URL of the queue to which the redrive policy of a queue moves messages.
 
     Raises:
-        NoDeadLetters: the queue or its dead-letter queue is missing, none is named, or access is denied.
+        NoRedrivePolicy: it has none.
+        NoDeadLetters: the queue or its dead-letter queue is missing, or access is denied.
         SourceUnavailable: the service did not answer.
     """
     with _told(f"The queue {queue_url}", "MAAP_STAC_QUEUE_URL names it; correct that, or create the queue"):
@@ -91,7 +96,7 @@ def find_dead_letter_queue(sqs: SQSClient, queue_url: str) -> str:
     # arn:aws:sqs:REGION:ACCOUNT:NAME
     parts = arn.split(":")
     if len(parts) != 6:
-        raise NoDeadLetters(
+        raise NoRedrivePolicy(
             f"The queue {queue_url} has no dead-letter queue: a message that is not understood is received again until "
             "it expires. Give it a redrive policy (deadLetterTargetArn, maxReceiveCount)."
         )

@@ -320,44 +320,43 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _queue(url: str, config: Any) -> Iterator[Finding]:
-    import json
-
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    #: Messages in the dead-letter queue, where there is one.
-    dead: list[int] = []
+    from maap_stac_orchestration.discovery.dead_letters import (
+        NoDeadLetters,
+        NoRedrivePolicy,
+        count,
+        find_dead_letter_queue,
+    )
+    from maap_stac_orchestration.discovery.found import SourceUnavailable
 
-    def ask() -> None:
+    try:
         sqs = boto3.client("sqs", config=config)
-        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
-        if "RedrivePolicy" in attributes:
-            name = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].rpartition(":")[2]
-            behind = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-            counted = sqs.get_queue_attributes(QueueUrl=behind, AttributeNames=["ApproximateNumberOfMessages"])
-            dead.append(int(counted["Attributes"]["ApproximateNumberOfMessages"]))
-
-    reason = _aws(ask)
-    if reason is not None:
-        yield _error(
-            "queue_unreachable",
-            url,
-            f"The queue cannot be asked: {reason}.",
-            "Correct MAAP_STAC_QUEUE_URL, AWS_ENDPOINT_URL, AWS_REGION or the credentials; unset it to list instead.",
-        )
-    elif not dead:
+        dead = count(sqs, find_dead_letter_queue(sqs, url))
+    except NoRedrivePolicy:
         yield _warning(
             "dead_letter_queue_missing",
             url,
             "The queue has no dead-letter queue, so a message that cannot be read comes back for days.",
             "Give it a redrive policy with five receives or so.",
         )
-    elif dead[0]:
-        yield _warning(
-            "dead_letters",
+    except (NoDeadLetters, SourceUnavailable, BotoCoreError) as error:
+        yield _error(
+            "queue_unreachable",
             url,
-            f"{dead[0]} messages that could not be read are in the dead-letter queue.",
-            "Look at them, and redrive or purge that queue.",
+            f"{str(error).rstrip('.')}.",
+            "Correct MAAP_STAC_QUEUE_URL, AWS_ENDPOINT_URL, AWS_REGION or the credentials; unset it to list instead.",
         )
+    else:
+        if dead:
+            yield _warning(
+                "dead_letters",
+                url,
+                f"{dead} {'messages that were' if dead != 1 else 'message that was'} given up "
+                f"{'are' if dead != 1 else 'is'} in the dead-letter queue.",
+                "Look with `maap-stac dead-letters list`, and move back with `maap-stac dead-letters redrive`.",
+            )
 
 
 def _aws(call: Callable[[], Any]) -> str | None:

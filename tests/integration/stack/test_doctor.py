@@ -93,7 +93,14 @@ def test_dead_letters_are_told(home, database_env, queue_url, object_store):
     object_store.client("sqs").send_message(QueueUrl=f"{queue_url}-dead-letter", MessageBody="junk")
     finding = codes(home)["dead_letters"]
     assert finding.severity is doctor.Severity.WARNING
-    assert finding.message.startswith("1 messages")
+    assert finding.message == "1 message that was given up is in the dead-letter queue."
+    assert "maap-stac dead-letters list" in finding.fix
+
+
+def test_a_queue_that_puts_nothing_aside_is_told(home, database_env, queue_url, object_store, monkeypatch):
+    plain = object_store.client("sqs").create_queue(QueueName="plain")["QueueUrl"]
+    monkeypatch.setenv("MAAP_STAC_QUEUE_URL", plain)
+    assert codes(home)["dead_letter_queue_missing"].severity is doctor.Severity.WARNING
 
 
 def test_a_wrong_setting_is_a_sentence(home, database_env, queue_url, monkeypatch):
