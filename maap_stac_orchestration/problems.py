@@ -208,7 +208,7 @@ WORDINGS: dict[Code, Wording] = {
     Code.GEOMETRY_INVALID: Wording(
         _E,
         "The geometry or bbox of the item {object} is not valid.",
-        "Write valid GeoJSON in longitude and latitude, with closed rings, cut in two where it crosses the "
+        "Write valid GeoJSON in degrees of longitude and latitude, with closed rings, cut in two where it crosses the "
         "antimeridian.",
         _ITEM_REFUSED,
         ("tile-7", "The Polygon has the longitude 400, which is outside -180 to 180."),

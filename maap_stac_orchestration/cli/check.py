@@ -6,7 +6,6 @@ Here belongs how the check is called and printed. Not here: the check (`pipeline
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maap_stac_orchestration.cli.errors import Told
+from maap_stac_orchestration.cli.terminal import within_job
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
@@ -172,10 +172,10 @@ def _print(result: Preflight) -> None:
         console.width = 200
     prefix = result.place.prefix.key
     # Keys are shown as seen from the job's own folder.
-    within_job = re.compile(re.escape(prefix) + r"(?=[^\s.,;])")
+    short = within_job(prefix)
 
     def say(text: str, *, style: str | None = None) -> None:
-        console.print(escape(within_job.sub("", text)), style=style, soft_wrap=True)
+        console.print(escape(short(text)), style=style, soft_wrap=True)
 
     job = document(result)["job"]
     tag = f", tag {job['tag']}" if job["tag"] else ""

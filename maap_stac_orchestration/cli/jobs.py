@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.records import GroupSummary, JobPage
 
+#: Columns of a terminal on which everything fits.
+_UNBOUNDED = 100_000
 #: Jobs that are asked for at once.
 _PAGE = 1_000
 #: Jobs whose problems are counted when all have ended, the newest of them.
@@ -178,8 +180,9 @@ def _show(page: JobPage) -> None:
         problems = Text(", ".join(job.problem_codes), "yellow")
         table.add_row(state, f"{job.time:%Y-%m-%d %H:%M:%S}", items(job), problems, Text(printable(job.prefix)))
     console = Console(highlight=False)
-    if console.is_terminal and console.measure(table, options=console.options.update(max_width=100_000)).minimum > (
-        console.width
+    if (
+        console.is_terminal
+        and console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).minimum > console.width
     ):
         _show_on_two_lines(console, page)
     else:
@@ -231,6 +234,7 @@ def _count(asked: JobFilter, fields: Sequence[str], *, as_json: bool) -> None:
 
 def _show_groups(groups: Sequence[GroupSummary], fields: Sequence[str]) -> None:
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -243,7 +247,7 @@ def _show_groups(groups: Sequence[GroupSummary], fields: Sequence[str]) -> None:
         table.add_column(field, overflow="fold")
     for number in ("jobs", *states, "items", "refused"):
         table.add_column(str(number), justify="right", no_wrap=True)
-    table.add_column("changed (UTC)", overflow="fold")
+    table.add_column("changed (UTC)", no_wrap=True)
     for group in groups:
         counts = [Text(str(group.states.get(state) or "–"), STYLES[state]) for state in states]
         table.add_row(
@@ -254,7 +258,37 @@ def _show_groups(groups: Sequence[GroupSummary], fields: Sequence[str]) -> None:
             str(group.refused),
             f"{group.updated:%Y-%m-%d %H:%M}",
         )
-    print_table(table)
+    console = Console()
+    if (
+        console.is_terminal
+        and console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).minimum > console.width
+    ):
+        _show_groups_in_few_columns(console, groups, fields)
+    else:
+        print_table(table)
+
+
+def _show_groups_in_few_columns(console: Console, groups: Sequence[GroupSummary], fields: Sequence[str]) -> None:
+    """Where there is no room for a column for each state."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*fields, box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.add_column("jobs", justify="right", no_wrap=True)
+    table.add_column("by state")
+    table.add_column("items", justify="right")
+    for group in groups:
+        standing = Standing({State(state): number for state, number in group.states.items()})
+        words = "\n".join(standing.words().split(", "))
+        there = group.loaded + group.unchanged
+        counted = f"{there}\n{group.refused} refused" if group.refused else str(there)
+        table.add_row(
+            *(Text(printable(group.group[field] or "–")) for field in fields), str(group.jobs), words, counted
+        )
+    console.print(table)
 
 
 # Following.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
@@ -23,7 +23,7 @@ from maap_stac_orchestration.cli.database import ledger
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.following import STYLES
-from maap_stac_orchestration.cli.terminal import printable
+from maap_stac_orchestration.cli.terminal import printable, within_job
 from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, find_output_prefix
 from maap_stac_orchestration.governance.decision import DecisionCode, Outcome
 from maap_stac_orchestration.ledger.records import State
@@ -186,12 +186,14 @@ def _show(detail: JobDetail, links: Addresses, now: datetime) -> None:
         if value:
             console.print(Text(f"  {name:<13}{printable(value)}"))
     console.print(Text(f"  {'state':<13}").append(str(job.state), STYLES[job.state]).append(_since(detail)))
-    _section(console, "Problems", _problems(detail.problems))
+    # Keys are shown as seen from the job's own folder, whose name stands above.
+    short = within_job(job.prefix)
+    _section(console, "Problems", _problems(detail.problems, short))
     _section(console, "What to do", [Text(one) for one in advice(detail, now)])
     _section(console, "Way (UTC)", _way(detail.transitions, links))
     _section(console, "Decisions", _decisions(detail))
-    _section(console, "Items", [Text(printable(_item(one, job.bucket, links))) for one in detail.items])
-    _section(console, "Catalogs", [Text(printable(_catalog(one))) for one in detail.catalogs])
+    _section(console, "Items", [Text(printable(short(_item(one, job.bucket, links)))) for one in detail.items])
+    _section(console, "Catalogs", [Text(printable(short(_catalog(one)))) for one in detail.catalogs])
     console.print()
 
 
@@ -204,7 +206,7 @@ def _since(detail: JobDetail) -> str:
     return f", {length(last - first)} after it came to notice" if last > first else ""
 
 
-def _problems(problems: Sequence[ProblemDocument]) -> Iterator[Text]:
+def _problems(problems: Sequence[ProblemDocument], short: Callable[[str], str]) -> Iterator[Text]:
     """Errors first; those of one code together, with what to do told once."""
     ordered = sorted(problems, key=lambda one: (one["severity"] != Severity.ERROR, one["code"]))
     for (severity, code, fix), alike in groupby(ordered, key=lambda one: (one["severity"], one["code"], one["fix"])):
@@ -212,7 +214,7 @@ def _problems(problems: Sequence[ProblemDocument]) -> Iterator[Text]:
         times = f", {len(some)} times" if len(some) > 1 else ""
         yield Text(f"{severity} {code}{times}", "red" if severity == Severity.ERROR else "yellow")
         for one in some[:_MAX_ALIKE]:
-            yield Text(f"  {printable(one['message'])}")
+            yield Text(f"  {printable(short(one['message']))}")
         if len(some) > _MAX_ALIKE:
             yield Text(f"  … and {len(some) - _MAX_ALIKE} more; --json shows all.")
         yield Text(f"  → {printable(fix)}", "bold")
@@ -264,7 +266,7 @@ def _way(transitions: Sequence[Transition], links: Addresses) -> Iterator[Text]:
     for one, earlier in zip(transitions, before, strict=True):
         passed = f"+{length(one.at - earlier)}" if earlier else ""
         attempt = f"  attempt {one.attempt}" if one.attempt > 1 else ""
-        line = Text(f"{_time(one.at)}.{one.at.microsecond // 100_000}  {passed:>9}  ")
+        line = Text(f"{_time(one.at)}.{one.at.microsecond // 100_000}  {passed:>13}  ")
         line.append(f"{one.state:<10}", STYLES[one.state]).append(attempt)
         if one.run_id and one.run_id != run:
             line.append(f"  {printable(run_address(links, one.run_id))}", "dim")
@@ -291,6 +293,9 @@ def _decisions(detail: JobDetail) -> Iterator[Text]:
     latest, earlier = _latest(detail)
     for recorded in latest:
         one = recorded.decision
+        if not detail.items and one.outcome is Outcome.DEFAULT:
+            # Where no item could be read, where one would have gone is of no interest.
+            continue
         yield Text(printable(one.message), "yellow" if one.outcome in _DENIED else "default")
         yield Text(f"  {one.code}: {printable(one.rule)}, registry {printable(one.registry_version)}", "dim")
     if earlier:

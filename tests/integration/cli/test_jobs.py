@@ -167,6 +167,20 @@ def test_counts_by_group_are_a_table_and_the_document_of_the_api(maap_stac: Run,
     assert ["ana", "later", "1", "–", "–", "–", "1", "0", "0"] in [row[:9] for row in rows]
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_counts_by_group_fit_the_terminal(
+    maap_stac: Run, four: Connection, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    discover(four, seen(prefix(5, tag="a-long-name-of-a-tag/of-several-parts/and-more")))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", maap_stac("jobs", "--by", "username,algorithm,version,tag").stdout)
+    assert all(len(line) <= columns for line in shown.splitlines())
+    assert ("by state" in shown) == (columns == 80)
+    for words in ("1 partial", "1 rejected", "2 loaded") if columns == 80 else ("partial", "rejected", "loaded"):
+        assert words in shown
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
