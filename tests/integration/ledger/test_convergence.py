@@ -16,18 +16,21 @@ from hypothesis import strategies as st
 from maap_stac_orchestration.ledger.discovery import record
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import Batch, SeenCatalog, State
+from maap_stac_orchestration.ledger.retries import find, request
 
 from .build import WRITTEN, Connection, ended, let_leases_run_out, let_time_pass, pin, prefix, seen, take
 
 _numbers = itertools.count(1)
 
-#: What can happen at any time: the author writes, the newest event or an older one arrives (again), a listing is made.
+#: What can happen at any time: the author writes, the newest event or an older one arrives (again), a listing is made,
+#: somebody asks to try the job again.
 _EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.sampled_from(["catalog.json", "tiles/catalog.json"]), st.sampled_from("abc")),
         st.tuples(st.just("deliver"), st.sampled_from([-1, -1, -1, -2, 0])),
         st.tuples(st.just("deliver"), st.sampled_from([-1, -2, 1, 2, 3])),
         st.tuples(st.just("list_")),
+        st.tuples(st.just("retry"), st.booleans()),
     ),
     max_size=4,
 )
@@ -56,6 +59,9 @@ class World:
         self.found: dict[str, SeenCatalog] | None = None
         #: What the run that ended last had read.
         self.ended_with: dict[str, SeenCatalog] = {}
+        #: Whether a retry took the job from the run, and whether the job was claimed since it was asked for.
+        self.taken = False
+        self.answered = True
 
     def write(self, name: str, etag: str) -> None:
         self.clock += timedelta(seconds=2)
@@ -77,6 +83,14 @@ class World:
         batch = take(self.connection)
         if batch.jobs:
             self.run, self.found = batch, None
+            self.taken, self.answered = False, True
+
+    def retry(self, force: bool) -> None:
+        (numbers,) = find(self.connection, [(None, self.job)])
+        if request(self.connection, numbers, by="ana", force=force).retried:
+            assert force or self.run is None or self.taken, "the job was taken from a living run"
+            self.taken, self.answered = self.run is not None, False
+        self.connection.commit()
 
     def read(self) -> None:
         if self.run is not None and self.found is None:
@@ -88,11 +102,13 @@ class World:
         pins = [pin(one.key, one.etag, one.last_modified) for one in self.found.values()]
         finished = finish(self.connection, self.run, [ended(job, State.LOADED, read=pins) for job in self.run.jobs])
         self.connection.commit()
-        assert len(finished.accepted) == len(self.run.jobs)
-        self.ended_with, self.run, self.found = self.found, None, None
+        assert len(finished.lost if self.taken else finished.accepted) == len(self.run.jobs)
+        if not self.taken:
+            self.ended_with = self.found
+        self.run, self.found, self.taken = None, None, False
 
     def die(self) -> None:
-        self.run = self.found = None
+        self.run, self.found, self.taken = None, None, False
         let_leases_run_out(self.connection)
 
     def later(self) -> None:
@@ -138,6 +154,7 @@ def test_in_the_end_a_job_stands_on_what_was_written_last(
     assert {name: one.etag for name, one in world.ended_with.items()} == {
         name: one.etag for name, one in world.bucket.items()
     }
+    assert world.answered, "nobody took the job on after it was asked to be tried again"
     # Every version was read by the first of these runs; events of what was read bring no further one.
     assert runs <= 1
     row = one_connection.execute("SELECT state FROM ledger.job WHERE prefix = %s", (world.job,)).fetchone()
