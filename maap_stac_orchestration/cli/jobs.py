@@ -20,7 +20,7 @@ import click
 from maap_stac_orchestration.cli.database import ledger, telling
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.following import STYLES, TROUBLED, Lines, Live, Standing, View, clock, follow
-from maap_stac_orchestration.cli.terminal import print_table, printable
+from maap_stac_orchestration.cli.terminal import fits, print_table, printable
 from maap_stac_orchestration.cli.times import MOMENT
 from maap_stac_orchestration.ledger.records import JobFilter, JobSummary, State
 from maap_stac_orchestration.problems import WORDINGS, Code, Severity
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.records import GroupSummary, JobPage
 
-#: Columns of a terminal on which everything fits.
-_UNBOUNDED = 100_000
 #: Jobs that are asked for at once.
 _PAGE = 1_000
 #: Jobs whose problems are counted when all have ended, the newest of them.
@@ -180,10 +178,7 @@ def _show(page: JobPage) -> None:
         problems = Text(", ".join(job.problem_codes), "yellow")
         table.add_row(state, f"{job.time:%Y-%m-%d %H:%M:%S}", items(job), problems, Text(printable(job.prefix)))
     console = Console(highlight=False)
-    if (
-        console.is_terminal
-        and console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).minimum > console.width
-    ):
+    if not fits(console, table):
         _show_on_two_lines(console, page)
     else:
         print_table(table)
@@ -259,10 +254,7 @@ def _show_groups(groups: Sequence[GroupSummary], fields: Sequence[str]) -> None:
             f"{group.updated:%Y-%m-%d %H:%M}",
         )
     console = Console()
-    if (
-        console.is_terminal
-        and console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).minimum > console.width
-    ):
+    if not fits(console, table):
         _show_groups_in_few_columns(console, groups, fields)
     else:
         print_table(table)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
 
@@ -28,9 +30,17 @@ def print_table(table: Table) -> None:
     """Prints a table in which columns of `no_wrap` stand whole, on one line; a terminal that is too narrow breaks lines
     itself. Into a file or a pipe, a row is one line."""
     from rich.console import Console
-    from rich.measure import Measurement
 
     console = Console(highlight=False)
-    needed = Measurement.get(console, console.options.update(max_width=100_000), table)
+    needed = _needed(console, table)
     console.width = max(console.width, needed.minimum) if console.is_terminal else max(needed.maximum, 1)
     console.print(table)
+
+
+def fits(console: Console, table: Table) -> bool:
+    """Whether a table's columns of `no_wrap` stand whole where it is printed; in a file or a pipe everything does."""
+    return not console.is_terminal or _needed(console, table).minimum <= console.width
+
+
+def _needed(console: Console, table: Table) -> Measurement:
+    return console.measure(table, options=console.options.update(max_width=100_000))
