@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maap_stac_orchestration.cli.environment import home_option
+from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.webhook.session import webhook_session
 
 if TYPE_CHECKING:
@@ -34,10 +35,18 @@ def command(follow: bool, home: Path | None, as_json: bool) -> None:
     In a deployment the Dagster sensor `notifications` does that; both at once do no harm.
     """
     with webhook_session(home, "notify") as session:
+        import psycopg
+
         from maap_stac_orchestration.pipeline.notify import notify
 
         while True:
-            came_to = notify(session.connection, session.settings, deadline=time.monotonic() + _ROUND)
+            try:
+                came_to = notify(session.connection, session.settings, deadline=time.monotonic() + _ROUND)
+            except psycopg.OperationalError as error:
+                raise Told(
+                    f"The database went away: {' '.join(str(error).split())}. Start again when it is back; what was sent "
+                    "and not noted is sent again."
+                ) from error
             busy = came_to.told + came_to.failed + came_to.dead > 0
             if busy or not follow:
                 _show(came_to, as_json, indent=None if follow else 2)

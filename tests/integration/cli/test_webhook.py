@@ -165,6 +165,32 @@ def test_what_is_not_said_is_asked_for(run: Run, arguments: tuple[str, ...]) -> 
     assert run(*arguments).code == 2
 
 
+def test_a_database_that_goes_away_meanwhile_is_told_in_a_sentence_and_nothing_is_lost(
+    run: Run, maap_stac: Run, connection: Connection, receiver: Receiver, database: str
+) -> None:
+    add(run, receiver.url)
+    end_job(connection, 1)
+
+    def lose_connections(*_: object) -> tuple[int, dict[str, str]]:
+        with psycopg.connect(database, autocommit=True) as own:
+            own.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return 200, {}
+
+    receiver.reply = lose_connections
+    stopped = maap_stac("notify", "--follow")
+    assert stopped.code == 2
+    assert "The database went away" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    receiver.always(200)
+    with psycopg.connect(database) as fresh:
+        let_time_pass(fresh)
+    assert maap_stac("notify").stdout.startswith("1 told")
+    assert len(set(receiver.ids())) == 1
+
+
 def test_removing_ends_what_is_still_to_be_told(
     run: Run, maap_stac: Run, connection: Connection, receiver: Receiver
 ) -> None:
