@@ -44,8 +44,8 @@ def command(follow: bool, home: Path | None, as_json: bool) -> None:
                 came_to = notify(session.connection, session.settings, deadline=time.monotonic() + _ROUND)
             except psycopg.OperationalError as error:
                 raise Told(
-                    f"The database went away: {' '.join(str(error).split())}. Start again when it is back; what was sent "
-                    "and not noted is sent again."
+                    f"The database went away: {' '.join(str(error).split())}. Start again when it is back; what "
+                    "was sent and not noted is sent again."
                 ) from error
             busy = came_to.told + came_to.failed + came_to.dead > 0
             if busy or not follow:
