@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
+from maap_stac_orchestration.api.pages.pictures import Footprints, footprints
 from maap_stac_orchestration.api.pages.rendering import ROOT, address
 from maap_stac_orchestration.api.pages.words import STATES, job_sentence
 from maap_stac_orchestration.ledger.deliveries import Delivery
@@ -28,6 +29,7 @@ from maap_stac_orchestration.ledger.records import (
     State,
     Transition,
 )
+from maap_stac_orchestration.pgstac.footprints import Box
 from maap_stac_orchestration.problems import ProblemDocument
 from maap_stac_orchestration.settings import Settings
 
@@ -112,6 +114,8 @@ class JobView:
     items: Bounded[ItemRow]
     #: Result -> number of items, the frequent ones first.
     results: tuple[tuple[str, int], ...]
+    #: Of the items that are shown; None where none of them is in pgstac.
+    map: Footprints | None
     catalogs: Bounded[RecordedCatalog]
     #: Who was told that it ended, newest first; at most `MOST`.
     deliveries: tuple[Delivery, ...]
@@ -121,12 +125,15 @@ class JobView:
     moving: bool
 
 
-def job_view(detail: JobDetail, deliveries: Sequence[Delivery], settings: Settings, base: str) -> JobView:
+def job_view(
+    detail: JobDetail, deliveries: Sequence[Delivery], boxes: Sequence[Box], settings: Settings, base: str
+) -> JobView:
     """The view of a job.
 
     Args:
         detail: what the ledger knows of it.
         deliveries: who was told that it ended, newest first.
+        boxes: of the items of `shown_items`.
         settings: where other parts of the system are.
         base: the path under which the application is served.
     """
@@ -138,8 +145,6 @@ def job_view(detail: JobDetail, deliveries: Sequence[Delivery], settings: Settin
     run = addresses.run(job.run_id)
     # Errors first, then what may be left as it is; in each the order in which they were told.
     problems = sorted(detail.problems, key=lambda problem: problem["severity"] != "error")
-    # What was refused needs a look and comes first.
-    items = sorted(detail.items, key=lambda item: item.result is not ItemResult.REFUSED)
     errors = sum(problem["severity"] == "error" for problem in problems)
     return JobView(
         prefix=job.prefix,
@@ -167,16 +172,31 @@ def job_view(detail: JobDetail, deliveries: Sequence[Delivery], settings: Settin
         items=Bounded(
             tuple(
                 _item_row(item, job.bucket, settings, base, preview=position < MOST_PREVIEWS)
-                for position, item in enumerate(items[:MOST])
+                for position, item in enumerate(shown_items(detail))
             ),
-            len(items),
+            len(detail.items),
         ),
         results=tuple(results.most_common()),
+        map=footprints(boxes),
         catalogs=_bounded(detail.catalogs, last=True),
         deliveries=tuple(deliveries),
         retry=f"maap-stac retry {shlex.quote(job.prefix)}" + (" --force" if job.state is State.LOADED else ""),
         moving=job.state not in TERMINAL,
     )
+
+
+def shown_items(detail: JobDetail) -> list[JobItem]:
+    """The items that the page shows: what was refused needs a look and comes first."""
+    return sorted(detail.items, key=lambda item: item.result is not ItemResult.REFUSED)[:MOST]
+
+
+def shown_places(detail: JobDetail) -> Mapping[str, list[str]]:
+    """Collection -> ids of those of them that are there."""
+    places: dict[str, list[str]] = {}
+    for item in shown_items(detail):
+        if item.collection is not None and item.result is not ItemResult.REFUSED:
+            places.setdefault(item.collection, []).append(item.id)
+    return places
 
 
 def _bounded(entries: Sequence[_Entry], *, last: bool = False) -> Bounded[_Entry]:

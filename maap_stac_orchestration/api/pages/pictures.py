@@ -6,11 +6,13 @@ without inline styles forbids bars as boxes with a width; attributes of SVG are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, cos, floor, log10, radians
 
 from maap_stac_orchestration.api.pages.words import ORDER, STATES
 from maap_stac_orchestration.ledger.records import State
+from maap_stac_orchestration.pgstac.footprints import Box
 
 #: Hundredths of the bar that even a single job among thousands gets, so that a failure is seen.
 _LEAST = 1.5
@@ -39,3 +41,79 @@ def bar(states: Mapping[State, int]) -> tuple[Segment, ...]:
         segments.append(Segment(state, STATES[state].label, jobs, round(x, 3), round(width, 3)))
         x += width
     return tuple(segments)
+
+
+@dataclass(frozen=True, slots=True)
+class GridLine:
+    """A meridian or a parallel: where it is drawn, and its name."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Footprints:
+    """Where items lie, on a grid of longitudes and latitudes."""
+
+    width: float
+    height: float
+    #: x, y, width and height of each.
+    boxes: tuple[tuple[float, float, float, float], ...]
+    meridians: tuple[GridLine, ...]
+    parallels: tuple[GridLine, ...]
+    #: The same in words.
+    words: str
+
+
+def footprints(boxes: Sequence[Box], *, width: float = 480, height: float = 200) -> Footprints | None:
+    """The picture of these boxes; None where there are none.
+
+    The grid is as wide and as high as the picture: degrees of longitude are drawn shorter towards the poles, so
+    that shapes are near to what they are on the ground.
+    """
+    if not boxes:
+        return None
+    west, south = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    east, north = max(box[2] for box in boxes), max(box[3] for box in boxes)
+    middle_x, middle_y = (west + east) / 2, (south + north) / 2
+    squeeze = max(cos(radians(middle_y)), 0.1)
+    # Points of the picture for a degree of latitude: what is shown fills three quarters of it, and a single point
+    # still has something around it.
+    scale = 0.75 * min(width / (max(east - west, 0.02) * squeeze), height / max(north - south, 0.02))
+
+    def x(longitude: float) -> float:
+        return round(width / 2 + (longitude - middle_x) * squeeze * scale, 2)
+
+    def y(latitude: float) -> float:
+        return round(height / 2 - (latitude - middle_y) * scale, 2)
+
+    half_x, half_y = width / 2 / squeeze / scale, height / 2 / scale
+    return Footprints(
+        width,
+        height,
+        # At least as large as can be seen.
+        tuple((x(w), y(n), max(round(x(e) - x(w), 2), 3), max(round(y(s) - y(n), 2), 3)) for w, s, e, n in boxes),
+        tuple(
+            GridLine(x(degrees), _compass(degrees, "E", "W"))
+            for degrees in _marks(max(middle_x - half_x, -180), min(middle_x + half_x, 180), 5)
+        ),
+        tuple(
+            GridLine(y(degrees), _compass(degrees, "N", "S"))
+            for degrees in _marks(max(middle_y - half_y, -90), min(middle_y + half_y, 90), 4)
+        ),
+        f"Items lie between {_compass(west, 'E', 'W')} and {_compass(east, 'E', 'W')}, "
+        f"{_compass(south, 'N', 'S')} and {_compass(north, 'N', 'S')}.",
+    )
+
+
+def _marks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers between two others, at most so many."""
+    least = (high - low) / most
+    power = 10 ** floor(log10(least))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power >= least)
+    return [round(number * step, 6) for number in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def _compass(degrees: float, positive: str, negative: str) -> str:
+    text = f"{abs(degrees):.2f}".rstrip("0").rstrip(".")
+    return f"{text}°" if text == "0" else f"{text}° {positive if degrees > 0 else negative}"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.jobs import PageQuery
 from maap_stac_orchestration.api.pages.errors import add_error_pages
-from maap_stac_orchestration.api.pages.job import MOST, job_view
+from maap_stac_orchestration.api.pages.job import MOST, job_view, shown_places
 from maap_stac_orchestration.api.pages.job_list import TEXT_FILTERS, given, job_row, states_of
 from maap_stac_orchestration.api.pages.pictures import bar
 from maap_stac_orchestration.api.pages.rendering import ROOT, Pages, address, root, static_files
@@ -30,6 +30,7 @@ from maap_stac_orchestration.api.problem_documents import ApiError
 from maap_stac_orchestration.ledger import jobs
 from maap_stac_orchestration.ledger.deliveries import list_deliveries
 from maap_stac_orchestration.ledger.submissions import list_submissions
+from maap_stac_orchestration.pgstac.footprints import boxes
 from maap_stac_orchestration.problems import Code
 from maap_stac_orchestration.settings import Settings
 
@@ -151,6 +152,8 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
         with ledger_connection(request) as connection:
             detail = jobs.get_job(connection, prefix)
             told = list_deliveries(connection, prefix=detail.summary.prefix, limit=MOST) if detail else []
+            places = shown_places(detail) if detail else {}
+            lie = [box for collection, ids in places.items() for box in boxes(connection, collection, ids)]
         if detail is None:
             raise ApiError(
                 HTTPStatus.NOT_FOUND,
@@ -158,7 +161,7 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
                 "in the bucket, which comes with its outputs when it ends; this page then shows it.",
             )
         base = root(request)
-        view = job_view(detail, told, settings, base)
+        view = job_view(detail, told, lie, settings, base)
         return made.answer(request, "job.html", job=view, json=f"{base}/jobs/{quote(detail.summary.prefix, safe='')}")
 
     return router

@@ -64,7 +64,7 @@ def item_notes(counts: ItemCounts) -> list[str]:
     if counts.refused:
         notes.append(f"{counts.refused:,} refused")
     if counts.fallback:
-        notes.append(f"{counts.fallback:,} in the default collection instead")
+        notes.append(f"{counts.fallback:,} in the default collection")
     return notes
 
 

@@ -18,13 +18,16 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maap_stac_orchestration.api.pages.pictures import bar
+from maap_stac_orchestration.api.pages.pictures import bar, footprints
 from maap_stac_orchestration.api.pages.rendering import duration, static_files, visible
 from maap_stac_orchestration.ledger.records import State
+from maap_stac_orchestration.pgstac.collections import create_missing
+from maap_stac_orchestration.pgstac.items import load
 from tests.conftest import MotoStore
 from tests.integration.api.callers import signed_in
 from tests.integration.api.conftest import Api, running
 from tests.integration.api.ledger_of_jobs import HOSTILE_TAG, LONG_WORD, Known, fill
+from tests.integration.pgstac.stac import item, new_collection
 
 POLICY = "Content-Security-Policy"
 
@@ -291,6 +294,19 @@ def test_a_jobs_page_says_who_was_told_and_keeps_their_address(
     assert "after 2 tries" in page.text
 
 
+def test_a_job_shows_where_its_items_lie(
+    database_env, connection, object_store: MotoStore, start_api: Callable[..., Api]
+):
+    job = fill(connection, more=0, items=1).loaded
+    collection = "henrydevseed__HLSCloudFreeTemporalMosaic__v0.1.1__demo"
+    create_missing(connection, [new_collection(collection)])
+    load(connection, collection, [item("mosaic-T34", collection, west=10), item("mosaic-T35", collection, west=12)])
+    connection.commit()
+    page = read(start_api(buckets=(object_store.bucket,)), path(job))
+    [drawn] = page.all("svg", role="img")
+    assert drawn["aria-label"] == "Items lie between 10° E and 13° E, 0° and 1° N."
+
+
 def test_a_job_with_ten_thousand_items_shows_some_and_counts_the_rest(api, known):
     page = read(api, path(known.large))
     assert "9,950 more items." in page.text
@@ -382,6 +398,30 @@ def test_a_progress_bar_is_whole_and_shows_every_state_that_a_job_is_in(states):
         assert segments[0].x == 0
     for one, other in pairwise(segments):
         assert other.x == pytest.approx(one.x + one.width, abs=0.01)
+
+
+@st.composite
+def boxes(draw):
+    degrees = st.floats(-180, 180), st.floats(-90, 90), st.floats(0, 360), st.floats(0, 180)
+    west, south, wide, high = (draw(one) for one in degrees)
+    return west, south, min(west + wide, 180), min(south + high, 90)
+
+
+@given(st.lists(boxes(), max_size=5))
+def test_footprints_are_drawn_inside_their_frame_on_a_grid_with_names(several):
+    drawn = footprints(several)
+    if not several:
+        assert drawn is None
+        return
+    assert len(drawn.boxes) == len(several)
+    for x, y, width, height in drawn.boxes:
+        assert 0 <= x <= x + width <= drawn.width
+        assert 0 <= y <= y + height <= drawn.height
+        assert min(width, height) >= 3
+    assert all(0 <= line.at <= drawn.width for line in drawn.meridians)
+    assert all(0 <= line.at <= drawn.height for line in drawn.parallels)
+    assert len(drawn.meridians) <= 6
+    assert len(drawn.parallels) <= 5
 
 
 @given(st.text())
