@@ -235,7 +235,8 @@ def _words(asked: RetryRequest) -> str:
     if asked.states is not None:
         conditions["state"] = ",".join(sorted(asked.states))
     told = {
-        name: timestamp(value) if isinstance(value, datetime) else str(value)
+        # As it was given: the first of January of the year 1 cannot be told in every other time zone.
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
         for name, value in conditions.items()
         if value is not None
     }

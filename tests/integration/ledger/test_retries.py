@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -242,3 +244,34 @@ def test_work_that_broke_runs_comes_after_new_work_of_its_priority(connection: C
     connection.commit()
     taken = [prefixes(take(connection, max_jobs=1)) for _ in range(3)]
     assert taken == [[live], [broken], [backlog]]
+
+
+def test_asking_claiming_and_ending_at_the_same_time_wait_for_one_another_in_one_order(
+    connection: Connection, database: str
+) -> None:
+    jobs = [prefix(number) for number in range(60)]
+    discover(connection, *(seen(job) for job in jobs))
+    ids = [number(connection, job) for job in jobs]
+    connection.commit()
+
+    def work(name: str) -> None:
+        with psycopg.connect(database) as own:
+            for _ in range(15):
+                batch = take(own, run_id=name, max_jobs=25)
+                finish(own, batch, [ended(job, State.PARTIAL) for job in batch.jobs])
+                own.commit()
+
+    def ask_again() -> None:
+        with psycopg.connect(database) as own:
+            for turn in range(15):
+                # In another order each time; it is locked in that of the numbers all the same.
+                retries.request(own, ids[turn:] + ids[:turn], by="ana", force=turn % 3 == 0)
+                own.commit()
+
+    with ThreadPoolExecutor() as pool:
+        for done in [*(pool.submit(work, f"run {each}") for each in range(3)), *(pool.submit(ask_again) for _ in "ab")]:
+            done.result()
+    while (batch := take(connection)).jobs:
+        end(connection, batch, State.LOADED)
+    assert set(states(connection).values()) <= {"loaded", "partial"}
+    assert len(states(connection)) == len(jobs)

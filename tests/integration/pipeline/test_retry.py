@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import orjson
@@ -261,6 +261,12 @@ def test_each_request_is_one_event(connection: Connection, events: Callable[[], 
     (event,) = events()
     assert (event["event"], event["picked"]) == ("job.retried", "username=henrydevseed state=rejected")
     assert (event["by"], event["reason"], event["jobs"], event["forced"]) == ("ana", "the store was down", 2, "no")
+
+
+def test_any_time_can_be_asked_for(connection: Connection) -> None:
+    ends(connection, written(1))
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    assert len(retry(connection, RetryRequest(filter=JobFilter(since=first)), by="ana").jobs) == 1
 
 
 def test_the_result_as_a_document(connection: Connection) -> None:
