@@ -58,5 +58,6 @@ def of_this_run(context: dg.AssetExecutionContext, conn: Connection, batch: Batc
 
 
 def _told(failure: BaseException) -> str:
-    text = " ".join(str(failure).split())
-    return f"{type(failure).__name__}: {text}"[:500] if text else type(failure).__name__
+    text = " ".join(str(failure).split()).removesuffix(".")
+    name = type(failure).__name__
+    return f"The run broke before it was done ({f'{name}: {text}'[:450] if text else name})."

@@ -103,7 +103,8 @@ def refresh_collections(conn: Connection, collections: Iterable[str]) -> list[Re
 def _give_back(conn: Connection, batch: Batch, error: Exception) -> None:
     try:
         conn.rollback()
-        claims.release(conn, batch_id=batch.batch_id, reason=f"{type(error).__name__}: {error}"[:500])
+        told = f"{type(error).__name__}: {' '.join(str(error).split()).removesuffix('.')}"
+        claims.release(conn, batch_id=batch.batch_id, reason=f"The run broke before it was done ({told[:450]}).")
         conn.commit()
     except psycopg.Error as second:
         # The lease runs out by itself; the error that is raised is the one that tells.

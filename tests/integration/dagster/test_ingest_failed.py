@@ -85,7 +85,7 @@ def test_infrastructure_makes_the_run_red_and_the_jobs_due_again(location: Locat
     assert list(location.states().values()) == ["discovered"]
     with location.connect() as conn:
         reasons = [row[0] for row in conn.execute("SELECT reason FROM ledger.transition ORDER BY id")]
-    assert "StoreUnavailable: S3 does not answer." in reasons
+    assert "The run broke before it was done (StoreUnavailable: S3 does not answer)." in reasons
     assert location.tick("new_catalogs").run_requests[0].partition_key == DAY
 
 

@@ -149,7 +149,7 @@ def test_jobs_are_given_back_when_the_infrastructure_fails(connection: Connectio
         ingest_batch(connection, AwayStore(), batch, SETTINGS, current_registry(SETTINGS))
     assert connection.execute("SELECT state, attempts FROM ledger.job").fetchone() == ("discovered", 1)
     reason = connection.execute("SELECT reason FROM ledger.transition ORDER BY id DESC LIMIT 1").fetchone()
-    assert reason == ("StoreUnavailable: it is away",)
+    assert reason == ("The run broke before it was done (StoreUnavailable: it is away).",)
 
 
 def test_every_job_of_the_sample_bucket_comes_to_an_end(object_store: MotoStore, tables: Connection) -> None:
