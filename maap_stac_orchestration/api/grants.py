@@ -56,7 +56,7 @@ class EntriesQuery(BaseModel):
 
     username: Text | None = Field(default=None, description="Entries that name the user, a team of theirs, or *.")
     collection: Text | None = Field(default=None, description="Entries that speak of this collection id.")
-    kind: Kind | None = None
+    kind: Kind | None = Field(default=None, description="Entries of this kind, as the keys of the registry file.")
 
 
 class RevokeQuery(BaseModel):
@@ -79,7 +79,7 @@ class HistoryQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     subject: Text | None = Field(default=None, description="Changes about this pattern, team, collection or username.")
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="At most so many changes.")] = 50
     before: Annotated[int, Field(ge=1, le=_LARGEST_ID)] | None = Field(
         default=None, description="Changes with a smaller number; from the `next` link of the page before."
     )

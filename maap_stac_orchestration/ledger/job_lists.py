@@ -146,11 +146,11 @@ FROM (
     SELECT found.id
     FROM (SELECT DISTINCT key FROM ({parts}) AS part) AS part
     CROSS JOIN LATERAL (
-        SELECT job.id, job.job_time
-        FROM {source}
+        SELECT {id} AS id, {time} AS job_time
+        FROM {narrowest}
         WHERE listed.submission = part.key
             AND {own}
-            AND {conditions}
+            AND {other_than_names}
         ORDER BY {time} DESC, {id} DESC
         LIMIT %(limit)s
     ) AS found
@@ -165,9 +165,7 @@ ORDER BY job.job_time DESC, job.id DESC
 _ROUNDS = (10, 80, 640)
 #: Submissions that are looked into, by state, before it is known whether they have what is asked for.
 _MOST_PARTS = 1000
-#: The same for those with a list of their own, as of a code: where a short way along it was not enough, they are short.
-_MOST_LISTED_PARTS = 320
-#: Rows that are looked at in submissions without, for each job of a page.
+#: Rows that are looked at there, for each job of a page.
 _MOST_ROWS = 80
 
 
@@ -204,10 +202,15 @@ class _List:
         """The placeholders of a statement along this list."""
         order = _BY_JOB if self.table is None else _BY_LISTED
         places = [one.format(**order) for name, one in _PLACES.items() if name in parameters]
+        table = _JOBS if self.table is None else sql.SQL("{} AS listed").format(self._listed)
+        known = self.answers | _TIMES | set(NAMES)
         return {
             **order,
             "columns": JOB_COLUMNS,
-            "table": _JOBS if self.table is None else sql.SQL("{} AS listed").format(self._listed),
+            "table": table,
+            # Without the jobs, where the list by itself says all.
+            "narrowest": self.source if parameters.keys() & _CONDITIONS.keys() - known else table,
+            "other_than_names": conditions(parameters, without=known),
             "source": self.source,
             "own": _AND.join([*self.own, *places] or [_TRUE]),
             "conditions": conditions(parameters, without=self.answers | _TIMES),
@@ -287,18 +290,16 @@ def _steps(conn: Connection, lists: list[_List], parameters: dict[str, Any]) -> 
             row = conn.execute(_WEIGH.format(parts=parts), parameters | {"parts": _MOST_PARTS + 1}).fetchone()
             assert row is not None
             count, jobs, latest = row
-            if count > _MOST_PARTS:
-                continue
             if not count:
                 yield []
-            if listed is not None and count <= _MOST_LISTED_PARTS:
+            if listed is not None and (count > _MOST_PARTS or jobs > _MOST_ROWS * limit):
+                # What is not dense enough for a short way is little, in however many submissions.
                 yield _rows(conn, _OF_SUBMISSIONS_LISTED, listed, parameters, parts=parts)
-            if jobs <= _MOST_ROWS * limit or (listed is None and count <= _MOST_ROWS):
+            if count > _MOST_PARTS:
+                continue
+            if jobs <= _MOST_ROWS * limit or count <= _MOST_ROWS:
                 yield _rows(conn, _OF_SUBMISSIONS, _List(), parameters, parts=parts)
             parameters["latest"] = latest
-        elif number == 1 and listed is not None:
-            # What is not dense enough for a short way is little, in however many submissions.
-            yield _rows(conn, _OF_SUBMISSIONS_LISTED, listed, parameters, parts=parts)
 
 
 def _rows(

@@ -139,7 +139,7 @@ def test_every_route_of_ours_is_described_with_all_that_it_takes_and_answers() -
             assert operation["description"], path
             for parameter in operation.get("parameters", ()):
                 assert parameter.get("description"), (path, parameter["name"])
-            errors = {status: one for status, one in operation["responses"].items() if int(status) >= 400}
+            errors = {status: one for status, one in operation["responses"].items() if status[0] in "45"}
             for status, response in errors.items():
                 if path != "/_mgmt/health":
                     assert list(response["content"]) == [MEDIA_TYPE], (method, path, status)
@@ -177,7 +177,12 @@ def test_a_body_that_is_too_large_is_refused(administrator: Caller, method: str,
 def test_a_body_of_the_largest_size_is_read(administrator: Caller) -> None:
     padded = {**GRANT, "collection": "as-large-as-can-be"}
     body = json.dumps(padded).encode()
-    answer = administrator("POST", "/registry/grants", data=body + b" " * (LARGEST_BODY - len(body)))
+    answer = requests.post(
+        f"{administrator.url}/registry/grants",
+        data=body + b" " * (LARGEST_BODY - len(body)),
+        headers={"Authorization": f"Bearer {administrator.token}", "Content-Type": "application/json"},
+        timeout=30,
+    )
     assert answer.status_code == 201, answer.text
 
 

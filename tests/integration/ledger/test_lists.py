@@ -312,7 +312,6 @@ def test_whatever_is_asked_pages_hold_what_plain_looking_gives(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job_lists, "_ROUNDS", rounds)
         patch.setattr(job_lists, "_MOST_PARTS", parts)
-        patch.setattr(job_lists, "_MOST_LISTED_PARTS", parts)
         patch.setattr(job_lists, "_MOST_ROWS", rows)
         found, token = [], None
         # A few pages of each list, and those after a place near its end.
