@@ -1,4 +1,4 @@
-"""A real Chromium for tests of what people see; a fixture module that conftest files load.
+"""A real Chromium for tests of what people see; fixtures that test modules import.
 
 Here belongs starting the browser and listening to what it complains of. Not here: what tests do with it. Where there is
 none the tests fail with the sentence on what to run; they are not skipped.
@@ -13,18 +13,23 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 _AXE = Axe()
+#: Milliseconds until what is awaited must be there, on a busy machine too.
+_PATIENCE = 30_000
+
 _BAD = frozenset({"error", "warning"})
 
 #: Starts a page: `open_page(color_scheme="dark", viewport=…)`, with what Browser.new_context takes.
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# For a module: while playwright is there, an event loop runs in this thread, and asynchronous tests cannot have theirs.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser that `make test` installs: the system's, else playwright's own."""
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
@@ -51,7 +56,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
             visitor = chromium.new_context(**context)
             opened.callback(visitor.close)
             page = visitor.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(_PATIENCE)
             page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
             page.on("console", lambda said: said.type in _BAD and complaints.append(f"{page.url}: {said.text}"))
             return page
