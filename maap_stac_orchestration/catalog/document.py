@@ -120,8 +120,8 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
         return dict(document)
     numbers = _version_of(document)
     if numbers is None:
-        fault = "missing" if version is None else f"{version!r}, where a text such as '1.1.0' is wanted"
-        raise NotMigrated(f"The stac_version is {fault}.")
+        found = "missing" if version is None else f"{version!r}, where a text such as '1.1.0' is wanted"
+        raise NotMigrated(f"The stac_version is {found}.")
     if not (0, 8, 0) <= numbers <= (1, 1, 0):
         raise NotMigrated(f"The stac_version is {version}; versions 0.8 to 1.1 can be read.")
     kind = kind_of(document)
