@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import psycopg
 import pytest
 import requests
+from click.testing import CliRunner
 
 from maap_stac_orchestration.api.models import DecisionsModel
+from maap_stac_orchestration.cli.decisions import command
 from maap_stac_orchestration.governance.registry import load_registry
 from tests.integration.api.conftest import Api
 from tests.integration.pipeline.batches import Written, document, ingest
@@ -105,13 +108,20 @@ def test_a_decision_tells_what_was_asked_answered_and_why(api: Api) -> None:
     assert links["run"] == "http://dagster.test/runs/run-1"
 
 
-def test_pages_lead_to_one_another(api: Api) -> None:
-    seen, url = [], f"{api.url}/decisions?limit=1&algorithm=mosaic"
+@pytest.mark.parametrize("query", ["algorithm=mosaic", "since=2020-01-01T00:00:00Z", "job_since=2020-01-01T00:00:00Z"])
+def test_pages_lead_to_one_another(api: Api, query: str) -> None:
+    seen, url = [], f"{api.url}/decisions?limit=1&{query}"
     while url:
         answer = requests.get(url, timeout=10)
         seen += prefixes(answer)
         url = next((link["href"] for link in answer.json()["links"] if link["rel"] == "next"), "")
     assert seen == [DEFAULT.prefix, DENIED.prefix, GRANTED.prefix]
+
+
+def test_the_command_line_lists_decisions_of_a_time_of_jobs_too(api: Api) -> None:
+    begin, end = f"{DENIED.time:%Y-%m-%dT%H:%M:%SZ}", f"{DEFAULT.time:%Y-%m-%dT%H:%M:%SZ}"
+    shown = CliRunner().invoke(command, ["--json", "--job-since", begin, "--job-until", end], catch_exceptions=False)
+    assert [one["prefix"] for one in json.loads(shown.stdout)["decisions"]] == [DENIED.prefix]
 
 
 @pytest.mark.parametrize(
