@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.browser]
 #: A day of their own, so that its checks are about these jobs alone.
 DAY = "2026-03-04"
 COLLECTION = "hls-mosaics-midwest"
+#: Milliseconds in which a page shows what it has to show, on a machine that does much else.
+PATIENCE = 30_000
 
 #: Way -> state, code, and the asset check that is red because of it.
 WAYS = {
@@ -143,7 +145,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     opened = browser.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(PATIENCE)
     yield opened
     opened.close()
 
@@ -179,11 +181,11 @@ def test_the_status_page_of_a_spoiled_job_tells_its_state_its_code_and_the_fix(p
     answer = page.goto(spoiled[way]["status_page"])
     assert answer is not None
     assert answer.status == 200
-    expect(page.locator("main")).to_contain_text(state, ignore_case=True)
+    expect(page.locator("main")).to_contain_text(state, ignore_case=True, timeout=PATIENCE)
     problems = page.get_by_role("region", name="What to change")
     # As it is typed after --code, or as words.
-    expect(problems).to_contain_text(re.compile(code.replace("_", "[_ ]"), re.IGNORECASE))
-    expect(problems).to_contain_text(fix_of(code))
+    expect(problems).to_contain_text(re.compile(code.replace("_", "[_ ]"), re.IGNORECASE), timeout=PATIENCE)
+    expect(problems).to_contain_text(fix_of(code), timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -209,9 +211,9 @@ def test_the_standing_check_names_the_day(person, spoiled):
 def test_somebody_who_opens_the_check_in_the_dagster_ui_sees_the_job_and_its_code(person, check_before, spoiled, page):
     asset, check = WAYS["cut off"][2]
     page.goto(f"{person.client.stack['dagster_url']}/assets/{asset}?view=checks&checkDetail={check}")
-    expect(page.get_by_text("Failed").first).to_be_visible()
-    expect(page.locator("body")).to_contain_text(spoiled["cut off"]["prefix"])
-    expect(page.locator("body")).to_contain_text(str(WAYS["cut off"][1]))
+    expect(page.get_by_text("Failed").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("body")).to_contain_text(spoiled["cut off"]["prefix"], timeout=PATIENCE)
+    expect(page.locator("body")).to_contain_text(str(WAYS["cut off"][1]), timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -272,9 +274,9 @@ def test_a_repaired_job_is_green_wherever_one_looks(person, spoiled, repaired, p
     shown = person.types("show", prefix)
     assert shown.returncode == 0, shown.stdout
     page.goto(spoiled[way]["status_page"])
-    expect(page.locator("main")).to_contain_text("loaded", ignore_case=True)
-    expect(page.get_by_role("heading", name="Decisions")).to_be_visible()
-    expect(page.get_by_role("heading", name="What to change")).to_have_count(0)
+    expect(page.locator("main")).to_contain_text("loaded", ignore_case=True, timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="Decisions")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="What to change")).to_have_count(0, timeout=PATIENCE)
 
 
 def test_every_check_of_the_day_is_green_again(person, repaired):
