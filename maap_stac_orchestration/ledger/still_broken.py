@@ -97,10 +97,11 @@ longest AS (
         (
             SELECT job.due_at FROM ledger.job
             WHERE job.due_at IS NOT NULL AND job.day = groups.day AND job.priority = groups.priority
-                AND NOT (job.attempts > 1)
-            ORDER BY job.due_at, job.id
+            -- In the index's order: of those that broke no run where there are any. A condition would not do, since
+            -- PostgreSQL turns NOT (attempts > 1) into attempts <= 1, which is not in the index.
+            ORDER BY job.attempts > 1, job.due_at, job.id
             LIMIT 1
-        ) AS fresh,
+        ) AS first,
         (
             SELECT job.due_at FROM ledger.job
             WHERE job.due_at IS NOT NULL AND job.day = groups.day AND job.priority = groups.priority
@@ -110,13 +111,13 @@ longest AS (
         ) AS tried
     FROM groups
 )
-SELECT longest.day, stuck.jobs, least(longest.fresh, longest.tried)
+SELECT longest.day, stuck.jobs, least(longest.first, longest.tried)
 FROM longest
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM ledger.job
     WHERE job.day = longest.day AND job.priority = longest.priority AND job.due_at < longest.latest
 ) AS stuck
-WHERE least(longest.fresh, longest.tried) < longest.latest
+WHERE least(longest.first, longest.tried) < longest.latest
 ORDER BY longest.day DESC
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from maap_stac_orchestration.ledger import claims, collections, default_ids, discovery
+from maap_stac_orchestration.ledger import claims, collections, default_ids, discovery, still_broken
 from maap_stac_orchestration.stack.postgres import PostgresServer
 
 from .build import BUCKET, DAY, LEASE, MAX_ATTEMPTS, WAIT, WRITTEN, Connection, nodes, plan
@@ -152,3 +152,31 @@ def test_looking_for_default_ids_reads_those_that_were_asked_about(connection: C
     indexes, rows = read(plan(connection, default_ids._OWNERS, {"candidates": ids}), "default_collection")
     assert indexes == {"default_collection_but_for_case"}
     assert rows <= len(ids)
+
+
+def test_looking_for_stuck_jobs_reads_what_is_due(connection: Connection) -> None:
+    limits = {"live": still_broken.LIVE_STUCK, "backlog": still_broken.BACKLOG_STUCK}
+    indexes, rows = read(plan(connection, still_broken._STUCK, limits), "job")
+    assert indexes == {"job_due"}
+    assert rows <= 10 * _DUE
+
+
+def test_where_nothing_is_stuck_one_job_of_each_day_is_looked_at(connection: Connection) -> None:
+    long = timedelta(days=1)
+    indexes, rows = read(plan(connection, still_broken._STUCK, {"live": long, "backlog": long}), "job")
+    assert indexes == {"job_due"}
+    assert rows <= 10
+
+
+def test_the_newest_jobs_of_several_states_are_as_many_as_asked_for_of_each(connection: Connection) -> None:
+    asked = {"states": ["loaded", "discovered"], "limit": 20}
+    indexes, rows = read(plan(connection, still_broken._NEWEST, asked), "job")
+    assert "job_in_state" in indexes
+    assert rows <= 2 * 20
+
+
+@pytest.mark.parametrize("statement", [still_broken._CODES, still_broken._DAYS])
+def test_counting_broken_jobs_reads_those_alone(connection: Connection, statement: str) -> None:
+    indexes, rows = read(plan(connection, statement, still_broken._ASKED), "job")
+    assert indexes == {"job_in_state"}
+    assert rows == 0
