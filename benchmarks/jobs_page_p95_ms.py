@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -25,6 +26,7 @@ import psycopg
 from benchmarks.many_jobs import BEGIN, END, JOBS, fill, questions
 from benchmarks.result import CannotMeasure, Result, percentile
 from maap_stac_orchestration.ledger.jobs import page_token
+from maap_stac_orchestration.ledger.records import JobFilter
 from maap_stac_orchestration.stack.postgres import PostgresError, PostgresServer, migrate_database
 
 _ROUNDS = 20
@@ -74,8 +76,8 @@ def _kinds() -> dict[str, str]:
         tokens: dict[str, str | None] = {"first page": None}
         if path == "/jobs":
             tokens |= {
-                "after a year": page_token(BEGIN + (END - BEGIN) / 2, 0),
-                "last page": page_token(BEGIN + timedelta(hours=1), 0),
+                "after a year": page_token(BEGIN + (END - BEGIN) / 2, 0, _filter(parameters)),
+                "last page": page_token(BEGIN + timedelta(hours=1), 0, _filter(parameters)),
             }
         elif path == "/decisions":
             tokens |= {"after a year": str(JOBS // 2), "last page": "40"}
@@ -83,6 +85,15 @@ def _kinds() -> dict[str, str]:
             asked = parameters if token is None else parameters | {"token": token}
             kinds[f"{name}, {place}"] = str(httpx.URL(path, params=asked))
     return kinds
+
+
+def _filter(parameters: Mapping[str, str]) -> JobFilter:
+    """What the API makes of such parameters."""
+    given: dict[str, Any] = {
+        name: datetime.fromisoformat(value) if name in ("since", "until") else value
+        for name, value in parameters.items()
+    }
+    return JobFilter(**given)
 
 
 def _ask(client: httpx.Client, path: str) -> float:

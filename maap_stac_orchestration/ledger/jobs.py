@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from psycopg import sql
@@ -141,11 +142,12 @@ def list_jobs(
     Raises:
         TokenInvalid: see there.
     """
-    after = None if token is None else _position(token)
+    asked = filter or JobFilter()
+    after = None if token is None else _position(token, asked)
     # One more than asked for tells whether there is another page.
-    rows = job_lists.find(conn, filter or JobFilter(), limit=limit + 1, after=after)
+    rows = job_lists.find(conn, asked, limit=limit + 1, after=after)
     jobs = tuple(_summary(row) for row in rows[:limit])
-    return JobPage(jobs, page_token(jobs[-1].time, jobs[-1].job_id) if len(rows) > limit and jobs else None)
+    return JobPage(jobs, page_token(jobs[-1].time, jobs[-1].job_id, asked) if len(rows) > limit and jobs else None)
 
 
 def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobDetail | None:
@@ -239,22 +241,30 @@ def _summary(row: tuple[Any, ...]) -> JobSummary:
     )
 
 
-def page_token(time: datetime, job_id: int) -> str:
-    """The token of the page that begins after a job, by its time (UTC) and its number in the ledger."""
-    position = f"{(time - _EPOCH) // _MICROSECOND} {job_id}"
+def page_token(time: datetime, job_id: int, asked: JobFilter) -> str:
+    """The token of the page of a list that begins after a job, by its time (UTC) and its number in the ledger."""
+    position = f"{(time - _EPOCH) // _MICROSECOND} {job_id} {_mark(asked)}"
     return urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
-def _position(token: str) -> job_lists.Position:
+def _mark(asked: JobFilter) -> str:
+    """Tells lists apart, so that nobody goes on in another one in whose middle they never were."""
+    return sha256(repr(sorted(job_lists.question(asked).items())).encode()).hexdigest()[:8]
+
+
+def _position(token: str, asked: JobFilter) -> job_lists.Position:
     """Time and number of the last job of the page before."""
     try:
         text = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4)).decode("ascii")
-        microseconds, number = (int(part) for part in text.split(" "))
-        time = _EPOCH + microseconds * _MICROSECOND
+        first, second, mark = text.split(" ")
+        number = int(second)
+        time = _EPOCH + int(first) * _MICROSECOND
     except (ValueError, OverflowError) as error:
         raise TokenInvalid(
             "The page token was not made by a list of jobs; begin without one, or take the one that a page names."
         ) from error
     if not 0 <= number <= _LARGEST_ID:
         raise TokenInvalid("The page token names a job that cannot be; begin without one.")
+    if mark != _mark(asked):
+        raise TokenInvalid("The page token is of a list with other filters; begin without one.")
     return job_lists.Position(time, number)

@@ -127,6 +127,14 @@ def test_a_token_that_no_page_gave_is_refused(connection: Connection, token: str
         list_jobs(connection, token=token)
 
 
+def test_a_token_of_a_list_with_other_filters_is_refused(ten: Connection) -> None:
+    token = list_jobs(ten, JobFilter(username="ana"), limit=2).next_token
+    assert list_jobs(ten, JobFilter(username="ana"), limit=3, token=token).jobs
+    for other in (JobFilter(), JobFilter(username="bob"), JobFilter(username="ana", state=State.LOADED)):
+        with pytest.raises(TokenInvalid, match="other filters"):
+            list_jobs(ten, other, token=token)
+
+
 def test_a_job_that_nobody_saw_is_not_known(connection: Connection) -> None:
     assert get_job(connection, prefix()) is None
 
