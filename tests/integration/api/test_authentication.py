@@ -500,7 +500,7 @@ def closed(shared_database: str, issuer: TestIssuer) -> Iterator[Api]:
         yield one
 
 
-EXEMPT = ["/_mgmt/ping", "/_mgmt/health", "/api", "/api.html"]
+EXEMPT = ["/_mgmt/ping", "/_mgmt/health", "/_mgmt/metrics", "/api", "/api.html"]
 
 
 def operations(api: Api) -> list[tuple[str, str]]:
