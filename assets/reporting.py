@@ -12,6 +12,7 @@ in each of them: these numbers are the same whichever run came last, and are the
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,7 +94,7 @@ def jobs_table(jobs: Iterable[TroubledJob], settings: Settings) -> dg.TableMetad
                 "state": str(job.state),
                 "code": job.code,
                 # Most messages name a file of the job by its whole key; the prefix has a column of its own.
-                "message": job.message.replace(job.prefix, ""),
+                "message": re.sub(rf"{re.escape(job.prefix)}(?=[^\s.,;:])", "", job.message),
                 "job": job.prefix,
                 "page": job_page(settings, job.prefix),
             }

@@ -16,6 +16,7 @@ from assets.reporting import (
     day_metadata,
     decision_metadata,
     job_page,
+    jobs_table,
     load_metadata,
     page_link,
     read_metadata,
@@ -23,6 +24,7 @@ from assets.reporting import (
     table,
 )
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
+from maap_stac_orchestration.ledger.days import TroubledJob
 from maap_stac_orchestration.ledger.records import ClaimedJob, State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
 from maap_stac_orchestration.settings import Settings
@@ -140,6 +142,13 @@ def test_a_run_has_a_page_for_people_and_a_list_for_programs() -> None:
         "status_of_this_run": dg.MetadataValue.url("https://stac.test/status/jobs?run_id=1234"),
         "jobs_of_this_run": dg.MetadataValue.url("https://stac.test/jobs?run_id=1234"),
     }
+
+
+def test_a_message_names_files_of_the_job_without_its_prefix_and_the_job_by_it() -> None:
+    prefix = "ana/dps_output/alg/v1/2025/08/19/00/00/00/000001/"
+    job = TroubledJob(prefix, State.PARTIAL, "item_invalid", "", f"{prefix}a.json is wrong in {prefix} once.")
+    (record,) = jobs_table([job], Settings()).records
+    assert str(record.data["message"]).replace(NO_BREAK, " ") == f"a.json is wrong in {prefix} once."
 
 
 def test_the_page_of_a_job_has_its_prefix_as_one_part_of_the_path() -> None:
