@@ -84,7 +84,7 @@ class Picked:
         """The address of the launchpad with that configuration filled in; None where the UI's is not known."""
         if not settings.dagster_url:
             return None
-        job = f"/locations/{quote(f'__repository__@{location}', safe='')}/jobs/{JOB}/playground/setup"
+        job = f"/locations/{quote(location, safe='')}/jobs/{JOB}/playground/setup"
         query = urlencode({"config": self.run_config_text()}, quote_via=quote)
         return f"{settings.dagster_url.rstrip('/')}{job}?{query}"
 

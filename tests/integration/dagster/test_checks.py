@@ -182,7 +182,7 @@ def test_the_launchpad_opens_with_the_retry_of_that_day_filled_in(location: Loca
     metadata = check(location)["all_loaded"].metadata
     address = urlsplit(str(metadata["retry/partial"].value))
     assert address.netloc == "dagster.test"
-    assert address.path == "/locations/__repository__%40maap_stac_orchestration/jobs/retry/playground/setup"
+    assert address.path == "/locations/maap_stac_orchestration/jobs/retry/playground/setup"
     config = yaml.safe_load(parse_qs(address.query)["config"][0])
     assert config == metadata["retry_run_config"].value
     assert config == {"ops": {"retry": {"config": {"state": "partial", "since": "2025-08-19", "until": "2025-08-20"}}}}
