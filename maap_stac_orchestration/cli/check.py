@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maap_stac_orchestration.cli.errors import Told
-from maap_stac_orchestration.cli.terminal import within_job
+from maap_stac_orchestration.dps.output_prefix import within_job
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection

@@ -65,6 +65,7 @@ def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
 def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
     from uuid import uuid4
 
+    from maap_stac_orchestration.ledger.records import WITHOUT_DAGSTER
     from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
     from maap_stac_orchestration.pipeline.registry import registry_in_force
     from maap_stac_orchestration.pipeline.request import find_catalogs, parse_address, take_on
@@ -84,7 +85,7 @@ def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
         for address, catalogs in found.items()
         if not catalogs
     ]
-    run_id = f"ingest-{uuid4()}"
+    run_id = f"{WITHOUT_DAGSTER}{uuid4()}"
     claimed = take_on(conn, [one for catalogs in found.values() for one in catalogs], settings, run_id)
     outcomes: list[JobOutcome] = []
     collections: set[str] = set()

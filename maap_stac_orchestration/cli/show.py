@@ -23,9 +23,9 @@ from maap_stac_orchestration.cli.database import ledger
 from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.following import STYLES
-from maap_stac_orchestration.cli.terminal import printable, within_job
-from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, find_output_prefix
-from maap_stac_orchestration.governance.decision import DecisionCode, Outcome
+from maap_stac_orchestration.cli.terminal import printable
+from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, find_output_prefix, within_job
+from maap_stac_orchestration.governance.decision import Outcome
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.problems import WORDINGS, Code, Severity
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.documents import Addresses
-    from maap_stac_orchestration.ledger.records import JobDetail, JobItem, RecordedCatalog, RecordedDecision, Transition
+    from maap_stac_orchestration.ledger.records import JobDetail, JobItem, RecordedCatalog, Transition
     from maap_stac_orchestration.problems import ProblemDocument
 
 #: Entries of a section that a terminal still shows in one go; `--json` has all.
@@ -247,7 +247,7 @@ def advice(detail: JobDetail, now: datetime) -> list[str]:
             return ["Correct what is told above, upload it to the same place, and try the job again:", again]
         case State.LOADED:
             denied = sorted(
-                {one.decision.requested or "" for one in _latest(detail)[0] if one.decision.outcome in _DENIED}
+                {one.decision.requested or "" for one in detail.told_decisions()[0] if one.decision.outcome in _DENIED}
             )
             if denied:
                 wanted = printable(", ".join(denied))
@@ -276,30 +276,14 @@ def _way(transitions: Sequence[Transition], links: Addresses) -> Iterator[Text]:
             yield Text(f"    {printable(one.reason)}")
 
 
-def _latest(detail: JobDetail) -> tuple[list[RecordedDecision], int]:
-    """The decisions in force, the last about each collection that the job asks for now, and how many others there are.
-
-    A decision that is taken again with the same answer is not written down again, so neither runs nor times tell.
-    """
-    asked = {one.requested_collection for one in detail.items}
-    last: dict[tuple[str | None, bool], RecordedDecision] = {}
-    for one in detail.decisions:
-        if not asked or one.decision.requested in asked:
-            last[one.decision.requested, one.decision.code is DecisionCode.ITEM_OWNED_BY_OTHER] = one
-    return list(last.values()), len(detail.decisions) - len(last)
-
-
 def _decisions(detail: JobDetail) -> Iterator[Text]:
-    latest, earlier = _latest(detail)
-    for recorded in latest:
+    in_force, before = detail.told_decisions()
+    for recorded in in_force:
         one = recorded.decision
-        if not detail.items and one.outcome is Outcome.DEFAULT:
-            # Where no item could be read, where one would have gone is of no interest.
-            continue
         yield Text(printable(one.message), "yellow" if one.outcome in _DENIED else "default")
         yield Text(f"  {one.code}: {printable(one.rule)}, registry {printable(one.registry_version)}", "dim")
-    if earlier:
-        yield Text(f"… and {earlier} before; `maap-stac decisions --prefix` shows all.", "dim")
+    if before:
+        yield Text(f"… and {len(before)} before; `maap-stac decisions --prefix` shows all.", "dim")
 
 
 def _item(one: JobItem, bucket: str, links: Addresses) -> str:
@@ -317,7 +301,7 @@ def run_address(links: Addresses, run_id: str | None) -> str:
     """Where a Dagster run can be looked at; its id where that is not known, or the run was none of Dagster's."""
     if not run_id:
         return ""
-    return f"run {run_id}" if run_id.startswith("ingest-") else _href(links.run(run_id)) or f"run {run_id}"
+    return _href(links.run(run_id)) or f"run {run_id}"
 
 
 def _href(found: Sequence[dict[str, str]]) -> str:

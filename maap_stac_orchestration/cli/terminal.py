@@ -5,8 +5,6 @@ Here belongs what every command that shows the ledger needs for that. Not here: 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,12 +16,6 @@ if TYPE_CHECKING:
 def printable(text: str) -> str:
     """The text on one line, whole, with everything escaped that a terminal would obey."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def within_job(prefix: str) -> Callable[[str], str]:
-    """Gives what shortens keys in a text to what they are as seen from the job's own folder."""
-    inside = re.compile(rf"(s3://[^/\s]+/)?{re.escape(prefix)}(?=[^\s.,;])")
-    return lambda text: inside.sub("", text)
 
 
 def print_table(table: Table) -> None:

@@ -7,6 +7,7 @@ document at a key means (`catalog`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from maap_stac_orchestration.dps.job import OutputPrefix
@@ -76,3 +77,9 @@ def _storable(key: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate, which JSON can smuggle into an event
         return False
     return True
+
+
+def within_job(prefix: str) -> Callable[[str], str]:
+    """Gives what shortens keys in a text to what they are as seen from the job's own folder."""
+    inside = re.compile(rf"(s3://[^/\s]+/)?{re.escape(prefix)}(?=[^\s.,;])")
+    return lambda text: inside.sub("", text)

@@ -16,6 +16,7 @@ from maap_stac_orchestration.ledger.changes import Change
 from maap_stac_orchestration.ledger.decisions import DecisionPage
 from maap_stac_orchestration.ledger.lineage import Lineage
 from maap_stac_orchestration.ledger.records import (
+    WITHOUT_DAGSTER,
     GroupSummary,
     JobDetail,
     JobItem,
@@ -45,8 +46,10 @@ class Addresses:
         return self._link(rel, self.api, f"/status/{quote(prefix, safe='')}", "text/html")
 
     def run(self, run_id: str | None) -> list[dict[str, str]]:
-        """Links to a Dagster run; runs outside Dagster have no id that it knows, and then the link is a dead end."""
-        return self._link("run", self.dagster, f"/runs/{quote(run_id, safe='')}", "text/html") if run_id else []
+        """Links to a Dagster run; none where it was no run of Dagster's, as with `maap-stac ingest`."""
+        if not run_id or run_id.startswith(WITHOUT_DAGSTER):
+            return []
+        return self._link("run", self.dagster, f"/runs/{quote(run_id, safe='')}", "text/html")
 
     def item(self, collection: str | None, item_id: str) -> list[dict[str, str]]:
         """Links to an item in the STAC API."""

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TypedDict
 
-from maap_stac_orchestration.governance.decision import Decision
+from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.problems import Problem, ProblemDocument
 
 
@@ -36,6 +36,10 @@ TERMINAL = frozenset({State.LOADED, State.PARTIAL, State.REJECTED, State.FAILED}
 
 #: States in which a job stays until somebody does something about it, those first that say least about its outputs.
 BROKEN = (State.FAILED, State.REJECTED, State.PARTIAL)
+
+
+#: How the names of runs begin that were none of Dagster's.
+WITHOUT_DAGSTER = "ingest-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +442,22 @@ class JobDetail:
     generation: int
     #: Until when what is missing may still arrive.
     wait_until: datetime | None
+
+    def told_decisions(self) -> tuple[tuple[RecordedDecision, ...], tuple[RecordedDecision, ...]]:
+        """The decisions in force, the last about each collection that the items ask for now, and those before, newest
+        first.
+
+        Where no item could be read, the default collection that one would have had is of no interest, and in neither. A
+        decision that is taken again with the same answer is not written down again, so neither runs nor times tell.
+        """
+        asked = {one.requested_collection for one in self.items}
+        told = [one for one in self.decisions if asked or one.decision.outcome is not Outcome.DEFAULT]
+        last: dict[tuple[str | None, bool], RecordedDecision] = {}
+        for one in told:
+            if not asked or one.decision.requested in asked:
+                last[one.decision.requested, one.decision.code is DecisionCode.ITEM_OWNED_BY_OTHER] = one
+        in_force = tuple(last.values())
+        return in_force, tuple(one for one in reversed(told) if one not in in_force)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from maap_stac_orchestration.api.pages.pictures import Footprints, footprints
 from maap_stac_orchestration.api.pages.rendering import ROOT, address
 from maap_stac_orchestration.api.pages.words import STATES, job_sentence
+from maap_stac_orchestration.dps.output_prefix import within_job
 from maap_stac_orchestration.ledger.deliveries import Delivery
 from maap_stac_orchestration.ledger.documents import Addresses
 from maap_stac_orchestration.ledger.records import (
@@ -110,7 +111,10 @@ class JobView:
     errors: int
     warnings: int
     problems: Bounded[ProblemDocument]
+    #: The last one about each collection that the items ask for.
     decisions: Bounded[RecordedDecision]
+    #: Those that they took the place of, newest first.
+    earlier: Bounded[RecordedDecision]
     items: Bounded[ItemRow]
     #: Result -> number of items, the frequent ones first.
     results: tuple[tuple[str, int], ...]
@@ -144,7 +148,12 @@ def job_view(
     names = {"username": job.username, "algorithm": job.algorithm, "version": job.version, "tag": job.tag}
     run = addresses.run(job.run_id)
     # Errors first, then what may be left as it is; in each the order in which they were told.
-    problems = sorted(detail.problems, key=lambda problem: problem["severity"] != "error")
+    short = within_job(job.prefix)
+    problems: list[ProblemDocument] = [
+        {**problem, "message": short(problem["message"])}
+        for problem in sorted(detail.problems, key=lambda problem: problem["severity"] != "error")
+    ]
+    in_force, before = detail.told_decisions()
     errors = sum(problem["severity"] == "error" for problem in problems)
     return JobView(
         prefix=job.prefix,
@@ -168,7 +177,8 @@ def job_view(
         errors=errors,
         warnings=len(problems) - errors,
         problems=_bounded(problems),
-        decisions=_bounded(detail.decisions, last=True),
+        decisions=_bounded(in_force),
+        earlier=_bounded(before),
         items=Bounded(
             tuple(
                 _item_row(item, job.bucket, settings, base, preview=position < MOST_PREVIEWS)
@@ -180,7 +190,7 @@ def job_view(
         map=footprints(boxes),
         catalogs=_bounded(detail.catalogs, last=True),
         deliveries=tuple(deliveries),
-        retry=f"maap-stac retry {shlex.quote(job.prefix)}" + (" --force" if job.state is State.LOADED else ""),
+        retry=f"maap-stac retry {'--force ' if job.state is State.LOADED else ''}{shlex.quote(job.prefix)}",
         moving=job.state not in TERMINAL,
     )
 

@@ -54,11 +54,16 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def moment(value: datetime, *, relative: bool = False, precise: bool = False) -> Markup:
-    """A time as an element: UTC to read, RFC 3339 for programs; `relative` lets the script say how long ago it is."""
+def moment(value: datetime, *, relative: bool = False, precise: bool = False, exact: bool = False) -> Markup:
+    """A time as an element: UTC to read, RFC 3339 for programs; `relative` lets the script say how long ago it is.
+
+    Whole seconds, or tenths of them (`precise`), or all that there is (`exact`): jobs are told apart by microseconds.
+    """
     utc = value.astimezone(UTC)
     text = f"{utc:%Y-%m-%d %H:%M:%S}"
-    if precise:
+    if exact:
+        text += f".{utc.microsecond:06d}"
+    elif precise:
         text += f".{utc.microsecond // 100_000}"
     return Markup('<time datetime="{}"{}>{} UTC</time>').format(
         utc.isoformat().replace("+00:00", "Z"), Markup(" data-relative") if relative else "", text

@@ -244,7 +244,7 @@ def test_a_job_is_told_in_a_sentence_with_errors_before_warnings_and_what_to_do(
     text = read(api, path(known.partial)).text
     assert "Loaded 3 of 4 items; one was refused." in text
     assert "2 errors and 1 warning." in text
-    assert text.index("geometry invalid") < text.index("asset missing")
+    assert text.index("geometry_invalid") < text.index("asset_missing")
     assert "What to do Upload the file" in text
     assert "No grant for maap-mosaics names henrydevseed" in text
     assert f"maap-stac retry {known.partial}" in text
