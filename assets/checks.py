@@ -25,6 +25,7 @@ from maap_stac_orchestration.ledger.records import BROKEN, TERMINAL, State
 from maap_stac_orchestration.problems import Code
 
 if TYPE_CHECKING:
+    from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.days import Troubled
     from maap_stac_orchestration.settings import Settings
 
@@ -132,26 +133,40 @@ def day_checks(
     settings: dg.ResourceParam[LoadSettings],
     ledger: dg.ResourceParam[Connect],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluates the checks of the run's day."""
+    """Evaluates the checks of the run's day.
+
+    Two runs of one day do so one after the other: what was read first would otherwise now and then be recorded last,
+    and stand as the day's result until its next run.
+    """
     from maap_stac_orchestration.ledger import days
 
     current = settings()
     day = date.fromisoformat(context.partition_key)
     selected = {key.name for key in context.selected_asset_check_keys}
     with ledger() as conn:
-        states = days.states_of_day(conn, day)
-        found = {
-            one.name: days.troubled_by_state(conn, day, BROKEN, MOST_ROWS)
-            if one.codes is None
-            else days.troubled_by_code(conn, day, one.codes, MOST_ROWS)
-            for one in _CHECKS
-            if one.name in selected
-        }
-        counts = {
-            one.name: days.jobs_by_code(conn, day, one.codes)
-            for one in _CHECKS
-            if one.codes is not None and one.name in found and found[one.name].jobs
-        }
+        days.look_alone(conn, day)
+        # Dagster records each result before it asks for the next.
+        yield from _results(context, conn, current, day, selected)
+
+
+def _results(
+    context: dg.AssetCheckExecutionContext, conn: "Connection", current: "Settings", day: date, selected: set[str]
+) -> Iterator[dg.AssetCheckResult]:
+    from maap_stac_orchestration.ledger import days
+
+    states = days.states_of_day(conn, day)
+    found = {
+        one.name: days.troubled_by_state(conn, day, BROKEN, MOST_ROWS)
+        if one.codes is None
+        else days.troubled_by_code(conn, day, one.codes, MOST_ROWS)
+        for one in _CHECKS
+        if one.name in selected
+    }
+    counts = {
+        one.name: days.jobs_by_code(conn, day, one.codes)
+        for one in _CHECKS
+        if one.codes is not None and one.name in found and found[one.name].jobs
+    }
     location = location_of(context.run)
     for one in _CHECKS:
         if one.name not in selected:

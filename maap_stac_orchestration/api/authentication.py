@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maap_stac_orchestration.api.database import ledger_connection
@@ -169,6 +170,8 @@ class TokenCheck:
         if scope["type"] == "http" and _path(scope) not in self._exempt:
             request = Request(scope)
             asks = request.method in _ASKING or (request.method == "POST" and _path(scope) in _ASKED_BY_POST)
+            # Nobody needs a token to be told that there is nothing of the kind.
+            asks = asks or not _is_handled(scope)
             check = self._authentication.reader if asks else self._authentication.signed_in
             try:
                 await run_in_threadpool(check, request)
@@ -179,6 +182,11 @@ class TokenCheck:
                 await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+def _is_handled(scope: Scope) -> bool:
+    """Whether there is a route for the path and the method."""
+    return any(route.matches(scope)[0] is Match.FULL for route in scope["app"].router.routes)
 
 
 def _path(scope: Scope) -> str:

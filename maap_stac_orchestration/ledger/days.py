@@ -14,6 +14,8 @@ from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import TERMINAL, State
 from maap_stac_orchestration.problems import Code
 
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('maap-stac checks of ' || %(day)s::date, 0))"
+
 _STATES = """
 SELECT state, count(*) FROM ledger.job WHERE job_time >= %(begin)s AND job_time < %(end)s GROUP BY state
 """
@@ -90,6 +92,11 @@ class Troubled:
 
     jobs: int
     sample: tuple[TroubledJob, ...]
+
+
+def look_alone(conn: Connection, day: date) -> None:
+    """Waits until nobody else looks at the day in this way, and keeps others waiting until the transaction ends."""
+    conn.execute(_ALONE, {"day": day})
 
 
 def states_of_day(conn: Connection, day: date) -> Mapping[State, int]:

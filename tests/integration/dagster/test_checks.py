@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from time import sleep
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -10,6 +12,7 @@ import dagster as dg
 import yaml
 
 from assets.denials import DENIALS
+from maap_stac_orchestration.ledger import days
 from maap_stac_orchestration.ledger.claims import claim
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import FinishedJob, State
@@ -104,6 +107,23 @@ def test_a_day_is_green_again_when_its_jobs_are_mended(location: Location) -> No
     location.record_version(catalog(1), "another")
     end(location, State.LOADED)
     assert red(location) == set()
+
+
+def test_what_a_run_looks_at_while_another_records_the_day_is_what_there_is_then(location: Location) -> None:
+    location.record(catalog(1))
+    with location.connect() as other, ThreadPoolExecutor(1) as thread:
+        days.look_alone(other, DAY)
+        # As a run of the day would, with its results not yet recorded by the time the next one comes to its checks.
+        later = thread.submit(red, location)
+        with location.connect() as conn:
+            while not conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall():
+                conn.rollback()
+                assert not later.done()
+                sleep(0.05)
+        location.record_version(catalog(1), "another")
+        end(location, State.REJECTED, Code.CATALOG_UNREADABLE)
+        other.commit()
+        assert later.result(60) == {"catalogs_readable", "all_loaded"}
 
 
 def test_denials_are_told_by_job_code_and_count_with_links_to_all_of_them(location: Location) -> None:
