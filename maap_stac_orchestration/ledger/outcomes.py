@@ -59,10 +59,10 @@ WITH outcome AS (
         %(job)s::bigint[], %(state)s::text[], %(again)s::boolean[], %(loaded)s::integer[], %(unchanged)s::integer[],
         %(fallback)s::integer[], %(refused)s::integer[], %(items)s::integer[], %(algorithm)s::text[],
         %(version)s::text[], %(tag)s::text[], %(named)s::boolean[], %(modified)s::timestamptz[],
-        %(attempt)s::smallint[], %(awaiting_until)s::timestamptz[]
+        %(attempt)s::smallint[], %(awaiting_until)s::timestamptz[], %(told)s::text[]
     ) AS o (
         job_id, state, again, loaded, unchanged, fallback, refused, items, algorithm, version, tag, named, modified,
-        attempt, awaiting_until
+        attempt, awaiting_until, told
     )
 ),
 code AS (
@@ -108,12 +108,19 @@ ended AS (
     LEFT JOIN code USING (job_id)
     LEFT JOIN target USING (job_id)
     WHERE job.id = outcome.job_id
-    RETURNING job.id, job.state, outcome.again, outcome.attempt
+    RETURNING job.id, job.state, outcome.again, outcome.attempt, outcome.told
 )
 INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
 SELECT
     id, state, %(run_id)s, attempt,
-    CASE WHEN again THEN 'A catalog of the job got a new version while a run was at work on it.' END
+    nullif(
+        concat_ws(
+            ' ',
+            told,
+            CASE WHEN again THEN 'A catalog of the job got a new version while a run was at work on it.' END
+        ),
+        ''
+    )
 FROM ended
 ORDER BY id
 """
@@ -201,7 +208,9 @@ ORDER BY taken.number
 """
 
 
-def finish(conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob]) -> Finished:
+def finish(
+    conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob], told: Mapping[int, str] | None = None
+) -> Finished:
     """Writes down how jobs of a batch ended and ends their leases, in the caller's transaction if one is open.
 
     Problems, items and documents of a job replace those of the run before; decisions are added to the audit trail
@@ -213,6 +222,7 @@ def finish(conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob]) -> F
         conn: the database; what the run wrote elsewhere for these jobs should stand in the same transaction.
         batch: who held them.
         outcomes: each job at most once, in a state in which a run can leave it.
+        told: the ledger's number of a job -> a sentence for its history.
 
     Raises:
         ValueError: a job is not the ledger's, stands there twice, or its state is none of loaded, partial, rejected
@@ -231,7 +241,7 @@ def finish(conn: Connection, batch: Batch, outcomes: Iterable[FinishedJob]) -> F
             conn, {number: jobs[number] for number, now in held.items() if now != jobs[number].claim.generation}
         )
         if jobs:
-            _write(conn, batch, jobs, again)
+            _write(conn, batch, jobs, again, told or {})
     return Finished(frozenset(held), again, lost)
 
 
@@ -291,7 +301,13 @@ def _catalogs(job: FinishedJob) -> list[Pin]:
     return [pin for pin in job.pins if pin.key.rpartition("/")[2] == _CATALOG]
 
 
-def _write(conn: Connection, batch: Batch, jobs: Mapping[int, FinishedJob], again: frozenset[int]) -> None:
+def _write(
+    conn: Connection,
+    batch: Batch,
+    jobs: Mapping[int, FinishedJob],
+    again: frozenset[int],
+    told: Mapping[int, str],
+) -> None:
     run = {"run_id": batch.run_id}
     problems = _problems(jobs)
     targets = _columns(
@@ -299,7 +315,7 @@ def _write(conn: Connection, batch: Batch, jobs: Mapping[int, FinishedJob], agai
         ((number, storable(collection)) for number, job in jobs.items() for collection in job.collections),
     )
     counted = {"problem_job": problems["job"], "problem_code": problems["code"]}
-    conn.execute(_FINISH, _ends(jobs, again) | counted | targets | run)
+    conn.execute(_FINISH, _ends(jobs, again, told) | counted | targets | run)
     for statement in _FORGET:
         conn.execute(statement, {"ids": list(jobs)})
     if problems["job"]:
@@ -317,7 +333,7 @@ def _write(conn: Connection, batch: Batch, jobs: Mapping[int, FinishedJob], agai
             conn.execute(statement, rows | run)
 
 
-def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int]) -> dict[str, list[object]]:
+def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int], told: Mapping[int, str]) -> dict[str, list[object]]:
     def row(number: int, job: FinishedJob) -> tuple[object, ...]:
         names = job.names
         dates: list[datetime] = [pin.last_modified for pin in _catalogs(job) if pin.last_modified is not None]
@@ -337,11 +353,13 @@ def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int]) -> dict[str, l
             max(dates, default=None),
             job.claim.attempt,
             job.awaiting_until,
+            storable_or_none(told.get(number)),
         )
 
     columns = (
         *("job", "state", "again", "loaded", "unchanged", "fallback", "refused", "items"),
         *("algorithm", "version", "tag", "named", "modified", "attempt", "awaiting_until"),
+        "told",
     )
     return _columns(columns, (row(number, job) for number, job in jobs.items()))
 

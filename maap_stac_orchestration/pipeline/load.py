@@ -5,10 +5,10 @@ Not here: how items are written (`pgstac`), where they may go (`decide`), what a
 (`describe`), and the ledger's tables (`ledger`).
 
 What is committed together. Jobs that write to the same collections are one group, and everything about a group, its
-items in pgstac, their rows in the ledger and how its jobs ended, is one transaction. A process that dies leaves a
-group either done or untouched, and whoever takes its jobs next does the same work again. Only what costs readers
-their locks comes before it, in short transactions of its own: creating collections and their partitions. Left behind
-by a process that died, those are what the next one would create.
+items in pgstac, copies of them that go from other collections, their rows in the ledger and how its jobs ended, is one
+transaction. A process that dies leaves a group either done or untouched, and whoever takes its jobs next does the same
+work again. Only what costs readers their locks comes before it, in short transactions of its own: creating collections
+and their partitions. Left behind by a process that died, those are what the next one would create.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger import id_moves, outcomes
 from maap_stac_orchestration.ledger import items as known_items
 from maap_stac_orchestration.ledger.connection import Connection, connect
+from maap_stac_orchestration.ledger.id_moves import RawNames
 from maap_stac_orchestration.ledger.metrics import seconds_since_claim
+from maap_stac_orchestration.ledger.old_copies import Place
 from maap_stac_orchestration.ledger.records import FinishedJob, ItemResult, JobItem, JobNames, KnownItem, State
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable, storable_or_none
 from maap_stac_orchestration.pgstac.collections import create_missing, existing_ids, extent_of
@@ -59,6 +61,7 @@ from maap_stac_orchestration.pipeline.describe import (
 )
 from maap_stac_orchestration.pipeline.lease import Lease, held
 from maap_stac_orchestration.pipeline.metrics import Stage, tell_ended, told
+from maap_stac_orchestration.pipeline.moved import Placement, copies_elsewhere, remove
 from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.problems import Code, Problem, Severity
 from maap_stac_orchestration.settings import Settings
@@ -88,7 +91,7 @@ class CollectionNameTaken(Exception):
 
 
 class _CollectionGone(Exception):
-    """A collection was deleted, or its items were moved, since the last look; what is to be done is planned anew."""
+    """A collection was deleted, or items were moved, since the last look; what is to be done is planned anew."""
 
 
 def load_jobs(
@@ -103,7 +106,8 @@ def load_jobs(
 
     New wins over old, by the job's time, then by when its catalog was modified; what is there already is not written
     again. Only jobs of `batch` that it still holds are touched. Items for a collection that is deleted by now are
-    refused; where its items were moved, these follow. What was committed is told as log events.
+    refused; where its items were moved, these follow. An item that its job wrote to another collection before is
+    removed there. What was committed is told as log events.
 
     Args:
         decided: the batch's jobs with their decisions.
@@ -160,7 +164,7 @@ def _load_planned(
 ) -> Iterator[tuple[_Plan, JobOutcome]]:
     """Loads what is waiting and takes it out, group by group. What is left is to be planned anew: each time because
     there is a tombstone that was not there before, or one that contradicts what is in pgstac, which the last plan
-    believes."""
+    believes; or because a migration took copies elsewhere."""
     plans = _standing(waiting, batch.run_id, conn, last=last)
     try:
         _refuse(plans, _create_collections(plans, conn, settings, lease))
@@ -202,6 +206,19 @@ class _Candidate:
     def username(self) -> str:
         assert self.plan.job is not None
         return self.plan.job.username
+
+    @property
+    def place(self) -> Place:
+        job_id = self.plan.decided.read.claim.job_id
+        assert job_id is not None
+        return Place(job_id, self.collection, self.item.id)
+
+    @property
+    def placement(self) -> Placement:
+        job = self.plan.job
+        assert job is not None
+        names = RawNames(job.username, job.algorithm, job.version, job.tag)
+        return Placement(self.place, names, _decision(self).outcome is not Outcome.ACCEPT)
 
     def document(self) -> dict[str, Any]:
         """As it is written."""
@@ -364,14 +381,15 @@ def _create_collections(
     return taken
 
 
-def _lock_standing(conn: Connection, collections: Iterable[str]) -> None:
-    """Makes this transaction the one writer of collections, which whoever deletes or moves one is too.
+def _lock_standing(conn: Connection, collections: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Makes this transaction the one writer of collections, which whoever deletes or moves one is too, and of others,
+    which need not be there any more.
 
     Raises:
         _CollectionGone: one is not there any more.
     """
     wanted = sorted(collections)
-    lock_writers(conn, wanted)
+    lock_writers(conn, [*wanted, *others])
     for stone in known_collections.tombstones(conn, wanted).values():
         raise _CollectionGone(stone.sentence)
 
@@ -446,6 +464,8 @@ class _LoadedGroup:
     #: Jobs of which a catalog changed meanwhile, by the ledger's numbers: their end is still to come.
     again: frozenset[int] = frozenset()
     described: Sequence[DescribedAnew] = ()
+    #: The ledger's number of a job -> what of its items moved here from other collections.
+    moved: Mapping[int, str] = field(default_factory=dict)
 
 
 def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Settings, lease: Lease) -> _LoadedGroup:
@@ -461,7 +481,7 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Se
             lost: frozenset[int] = frozenset()
             with conn.transaction() as transaction:
                 loaded = _write_group(group, batch, conn, settings)
-                ended = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished])
+                ended = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished], loaded.moved)
                 lost = ended.lost
                 # The last moment to notice: what is not committed, nobody has seen.
                 lease.check()
@@ -480,16 +500,52 @@ def _load_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Se
 def _write_group(group: list[_Plan], batch: Batch, conn: Connection, settings: Settings) -> _LoadedGroup:
     """Writes the items of a group and says how its jobs ended; nothing is committed."""
     by_collection = _by_collection(group)
-    _lock_standing(conn, by_collection)
+    elsewhere = _lock_with_copies(conn, by_collection)
     settled = _Settled()
     for collection in sorted(by_collection):
         _write_collection(collection, by_collection[collection], conn, settled)
-    if settled.written:
-        known_collections.changed(conn, sorted(settled.written))
+    removed = remove(conn, _without_refused(elsewhere, by_collection, settled))
+    if changed := settled.written | removed.collections:
+        known_collections.changed(conn, sorted(changed))
     described = describe_anew(
         conn, {id: _descriptions(candidates, settled, settings) for id, candidates in by_collection.items()}
     )
-    return _LoadedGroup([(plan, _finished(plan, settled)) for plan in group], described=described)
+    finished = [(plan, _finished(plan, settled)) for plan in group]
+    return _LoadedGroup(finished, described=described, moved=removed.told)
+
+
+def _lock_with_copies(conn: Connection, by_collection: Mapping[str, Sequence[_Candidate]]) -> dict[Place, str]:
+    """Makes this transaction the one writer of collections, and of those with copies of the items from before; gives
+    these.
+
+    Raises:
+        _CollectionGone: a collection is not there any more, or copies were moved since the look before the locks.
+    """
+    candidates = [one for some in by_collection.values() for one in some]
+    jobs = sorted({one.place.job_id for one in candidates})
+    copies = copies_elsewhere(conn, jobs, (one.placement for one in candidates))
+    locked = {place.collection for place in copies}
+    _lock_standing(conn, by_collection, locked)
+    if copies:
+        copies = copies_elsewhere(conn, jobs, (one.placement for one in candidates))
+        if not locked.union(by_collection).issuperset(place.collection for place in copies):
+            raise _CollectionGone("Items that are about to be written elsewhere were moved a moment ago.")
+    return copies
+
+
+def _without_refused(
+    copies: Mapping[Place, str], by_collection: Mapping[str, Sequence[_Candidate]], settled: _Settled
+) -> dict[Place, str]:
+    """The copies of items that found their place; the others are all that there is of theirs."""
+    if not copies:
+        return {}
+    kept = {
+        one.place
+        for candidates in by_collection.values()
+        for one in candidates
+        if settled.results[id(one)] is not ItemResult.REFUSED
+    }
+    return {old: target for old, target in copies.items() if Place(old.job_id, target, old.item_id) in kept}
 
 
 def _descriptions(candidates: Sequence[_Candidate], settled: _Settled, settings: Settings) -> list[Description]:

@@ -105,8 +105,8 @@ def test_what_was_rolled_back_is_not_told(connection: Connection, told: Told, mo
     batch = claim(connection)
     finish, finished = load.outcomes.finish, []
 
-    def fail_at_the_second(conn: Any, held: Any, ends: Any) -> Any:
-        found = finish(conn, held, ends)
+    def fail_at_the_second(*handed: Any) -> Any:
+        found = finish(*handed)
         finished.append(found)
         if len(finished) > 1:
             raise RuntimeError("the machine broke")
