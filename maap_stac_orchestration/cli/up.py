@@ -98,9 +98,9 @@ def _stop(home: Home) -> None:
 def _summary(stack: Stack) -> str:
     plan = stack.plan
     rows = [
+        ("Status", f"{plan.url('api')}/status"),
         ("Dagster UI", plan.url("dagster")),
         ("STAC API", plan.url("api")),
-        ("Jobs", f"{plan.url('api')}/jobs"),
         ("S3, SQS, SNS", f"{plan.s3_endpoint or 'AWS'}  (bucket {plan.bucket})"),
         ("Database", stack.parts[0].url or ""),
         ("Logs", str(stack.home.logs)),
