@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from maap_stac_orchestration.ledger.connection import Connection
+from maap_stac_orchestration.ledger.jobs import job_summary
 from maap_stac_orchestration.ledger.records import JobSummary, State, timestamp
 from maap_stac_orchestration.ledger.texts import storable, storable_or_none
 from maap_stac_orchestration.problems import ProblemDocument
@@ -312,7 +313,7 @@ def take_ends(conn: Connection, limit: int) -> list[JobEnd]:
     """Ends of jobs, the oldest first, which are gone from the outbox when the caller's transaction is committed."""
     ends = []
     for transition_id, state, at, run_id, reason, *job in conn.execute(_TAKE_ENDS, {"limit": limit}):
-        ends.append(JobEnd(transition_id, State(state), at, run_id, reason, _job(job)))
+        ends.append(JobEnd(transition_id, State(state), at, run_id, reason, job_summary(job)))
     return ends
 
 
@@ -431,29 +432,3 @@ def left(conn: Connection, most: int) -> int:
 def prune(conn: Connection, limit: int) -> int:
     """Forgets deliveries that ended long ago (`KEPT`), in the caller's transaction; gives how many."""
     return conn.execute(_PRUNE, {"kept": KEPT, "limit": limit}).rowcount
-
-
-def _job(row: Sequence[Any]) -> JobSummary:
-    job_id, bucket, prefix, username, algorithm, version, tag, time, state, *rest = row
-    loaded, unchanged, fallback, refused, codes, collections, run_id, discovered, updated, due = rest
-    return JobSummary(
-        job_id=job_id,
-        bucket=bucket,
-        prefix=prefix,
-        username=username,
-        algorithm=algorithm,
-        version=version,
-        tag=tag,
-        time=time,
-        state=State(state),
-        loaded=loaded,
-        unchanged=unchanged,
-        fallback=fallback,
-        refused=refused,
-        problem_codes=tuple(codes),
-        collections=tuple(collections),
-        run_id=run_id,
-        discovered=discovered,
-        updated=updated,
-        due=due,
-    )

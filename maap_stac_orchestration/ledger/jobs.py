@@ -146,7 +146,7 @@ def list_jobs(
     after = None if token is None else _position(token, asked)
     # One more than asked for tells whether there is another page.
     rows = job_lists.find(conn, asked, limit=limit + 1, after=after)
-    jobs = tuple(_summary(row) for row in rows[:limit])
+    jobs = tuple(job_summary(row) for row in rows[:limit])
     return JobPage(jobs, page_token(jobs[-1].time, jobs[-1].job_id, asked) if len(rows) > limit and jobs else None)
 
 
@@ -159,7 +159,7 @@ def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobD
     row = conn.execute(_GET, {"prefix": whole, "bucket": bucket}).fetchone()
     if row is None:
         return None
-    summary = _summary(row[:-2])
+    summary = job_summary(row[:-2])
     of_job = {"job": summary.job_id}
     transitions = tuple(
         Transition(State(state), *rest) for state, *rest in conn.execute(_TRANSITIONS, of_job).fetchall()
@@ -214,7 +214,8 @@ def summary(
     ]
 
 
-def _summary(row: tuple[Any, ...]) -> JobSummary:
+def job_summary(row: Sequence[Any]) -> JobSummary:
+    """The job in a row of `job_lists.JOB_COLUMNS`."""
     job_id, bucket, prefix, username, algorithm, version, tag, time, state, *rest = row
     *counts, codes, collections, run_id, discovered, updated, due = rest
     loaded, unchanged, fallback, refused = counts
