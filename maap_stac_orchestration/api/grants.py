@@ -13,12 +13,22 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import ChangesModel, EntriesModel, EntryDetailModel
-from maap_stac_orchestration.api.parameters import MAX_LIMIT, NoParameters, Text, addresses, invalid, link, once
+from maap_stac_orchestration.api.parameters import (
+    MAX_LIMIT,
+    MOST_DIGITS,
+    NoParameters,
+    Reason,
+    Text,
+    addresses,
+    invalid,
+    link,
+    once,
+)
 from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.governance.selection import Selection
@@ -35,17 +45,7 @@ from maap_stac_orchestration.settings import Settings
 Kind = Literal["grants", "deny", "teams", "reserved"]
 
 _LARGEST_ID = 2**63 - 1
-#: So many digits are more than any entry's number has, and few enough to be read as one.
-_DIGITS = 19
 
-
-def _words(value: str) -> str:
-    if not value.strip():
-        raise ValueError("say why, for those who read the trail later")
-    return value
-
-
-Reason = Annotated[Text, AfterValidator(_words)]
 Id = Annotated[Text, Path(description="The number of the entry.")]
 
 
@@ -198,7 +198,7 @@ def grants_router(settings: Settings, authentication: Authentication) -> APIRout
     def entry(request: Request, id: Id, query: Annotated[NoParameters, Query()]) -> JSONResponse:
         """One entry of the database, in force or taken out of it, with who did that, when and why."""
         del query
-        number = int(id) if id.isascii() and id.isdigit() and len(id) < _DIGITS else 0
+        number = int(id) if id.isascii() and id.isdigit() and len(id) < MOST_DIGITS else 0
         with _registry(request) as connection:
             found = registry_entries.find(connection, number)
         if found is None:

@@ -18,6 +18,8 @@ from maap_stac_orchestration.api.problem_documents import ApiError, InvalidParam
 from maap_stac_orchestration.ledger.documents import Addresses
 from maap_stac_orchestration.settings import Settings
 
+#: So many digits are more than any row's number has, and few enough to be read as one.
+MOST_DIGITS = 19
 #: The most entries that one page may have.
 MAX_LIMIT = 1000
 

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.models import NewWebhookModel, WebhookModel, WebhooksModel
-from maap_stac_orchestration.api.parameters import NoParameters, Text, invalid, link, once
+from maap_stac_orchestration.api.parameters import MOST_DIGITS, NoParameters, Reason, Text, invalid, link, once
 from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.ledger import endpoints
@@ -27,19 +27,9 @@ from maap_stac_orchestration.pipeline.notification import addresses, subscriptio
 from maap_stac_orchestration.pipeline.notification.subscriptions import NotUsable
 from maap_stac_orchestration.settings import Settings
 
-#: So many digits are more than any endpoint's number has, and few enough to be read as one.
-_DIGITS = 19
 #: A secret is for who asked, and for nobody's cache.
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
-
-def _words(value: str) -> str:
-    if not value.strip():
-        raise ValueError("say why, for those who read the trail later")
-    return value
-
-
-Reason = Annotated[Text, AfterValidator(_words)]
 Id = Annotated[Text, Path(description="The number of the endpoint.")]
 
 
@@ -152,7 +142,7 @@ def webhooks_router(settings: Settings, authentication: Authentication) -> APIRo
     ) -> JSONResponse:
         """Takes an endpoint out of force at once; what it was not told yet, it never is. 404 where there is none of
         that number that is told of one's own jobs."""
-        number = int(id) if id.isascii() and id.isdigit() and len(id) < _DIGITS else 0
+        number = int(id) if id.isascii() and id.isdigit() and len(id) < MOST_DIGITS else 0
         author = Author(by=person.username, via=Via.API, reason=query.reason)
         with ledger_connection(request) as connection:
             found = endpoints.find(connection, number)
