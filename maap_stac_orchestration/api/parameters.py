@@ -52,8 +52,16 @@ def _utc(value: datetime) -> datetime:
 
 
 # The pattern says the same to readers of the OpenAPI document.
+def _words(value: str) -> str:
+    if not value.strip():
+        raise ValueError("say why, for those who read the trail later")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_no_nul), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 Time = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_utc)]
+#: Why somebody changes something.
+Reason = Annotated[Text, AfterValidator(_words)]
 
 
 class NoParameters(BaseModel):
