@@ -251,7 +251,7 @@ def pgstac_items(
 ingest = dg.define_asset_job(
     "ingest",
     # The standing check is no part of it: it would say "under way" as long as there is any run, and its sensor follows
-    # each run within half a minute.
+    # each run within a quarter of a minute.
     selection=dg.AssetSelection.assets(dps_catalogs, governance_decisions, pgstac_items)
     - dg.AssetSelection.checks(STANDING),
     executor_def=dg.in_process_executor,

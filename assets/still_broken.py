@@ -34,7 +34,7 @@ _MOST_CODES = 8
     asset=pgstac_items,
     description=(
         "No job of any day is failed, rejected or partial, and none waits for a run that does not come. Red until the"
-        " last of them is loaded; brought up to date every half minute by the sensor still_broken."
+        " last of them is loaded; brought up to date every quarter of a minute by the sensor still_broken."
     ),
 )
 def nothing_broken(

@@ -13,6 +13,8 @@ import dagster as dg
 
 from sensors.resources import Connect, LoadSettings, TellStillBroken
 
+#: The asset of the check.
+_ASSET = "pgstac_items"
 #: Jobs in the table of the newest.
 _MOST_JOBS = 20
 #: Seconds after which the same is told once more: an evaluation by hand that took long may have been stored after a
@@ -21,11 +23,11 @@ _AGAIN = 3600.0
 
 
 @dg.sensor(
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=14,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Counts what is broken or stuck, whichever day it is of, and evaluates the check nothing_broken when that has"
-        " changed; asks for no run."
+        " changed or pgstac_items was materialized; asks for no run."
     ),
 )
 def still_broken(
@@ -34,14 +36,20 @@ def still_broken(
     ledger: dg.ResourceParam[Connect],
     tell_still_broken: dg.ResourceParam[TellStillBroken],
 ) -> dg.SensorResult:
-    """One tick. The cursor is what was last told, and when."""
+    """One tick. The cursor is what was last told, when, and after which materialization.
+
+    Dagster takes a check for not evaluated once its asset is materialized anew, so it is told again after each run.
+    """
     from maap_stac_orchestration.ledger import still_broken as ask
 
-    fingerprint, told_at = json.loads(context.cursor) if context.cursor else ("", 0.0)
+    fingerprint, told_at, told_after = json.loads(context.cursor) if context.cursor else ("", 0.0, None)
+    # Before the ledger is asked: what is materialized meanwhile has the next tick tell again.
+    (asset,) = context.instance.get_asset_records([dg.AssetKey(_ASSET)]) or (None,)
+    latest = asset.asset_entry.last_materialization_storage_id if asset is not None else None
     with ledger() as conn:
         standing = ask.standing(conn)
         conn.commit()
-        if standing.fingerprint == fingerprint and time.time() - told_at < _AGAIN:
+        if (standing.fingerprint, latest) == (fingerprint, told_after) and time.time() - told_at < _AGAIN:
             return dg.SensorResult(skip_reason="As before.", cursor=context.cursor)
         found = ask.still_broken(conn, _MOST_JOBS)
     origin = context.code_location_origin
@@ -50,5 +58,5 @@ def still_broken(
     return dg.SensorResult(
         asset_events=[evaluation],
         skip_reason=evaluation.description or "Nothing is broken.",
-        cursor=json.dumps([found.standing.fingerprint, time.time()]),
+        cursor=json.dumps([found.standing.fingerprint, time.time(), latest]),
     )

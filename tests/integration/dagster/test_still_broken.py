@@ -70,6 +70,17 @@ def test_without_a_broken_job_it_is_green_and_told_once(location: Location) -> N
     assert watch.tick() == []
 
 
+def test_it_is_told_again_once_its_asset_is_materialized_since_dagster_takes_it_for_not_evaluated_then(
+    location: Location,
+) -> None:
+    watch = Watch(location)
+    break_job(location, 1, State.REJECTED, Code.CATALOG_UNREADABLE)
+    assert not watch.told().passed
+    location.instance.report_runless_asset_event(dg.AssetMaterialization("pgstac_items", partition=NEXT.isoformat()))
+    assert not watch.told().passed
+    assert watch.tick() == []
+
+
 def test_it_counts_what_is_broken_on_any_day_by_state_and_by_code(location: Location) -> None:
     break_job(location, 1, State.REJECTED, Code.CATALOG_UNREADABLE)
     break_job(location, 2, State.PARTIAL, Code.ITEM_INVALID, Code.GEOMETRY_INVALID, day=NEXT)
@@ -141,8 +152,8 @@ def test_it_is_told_again_when_something_changed_and_is_green_when_the_last_job_
 def test_what_was_told_long_ago_is_told_once_more(location: Location) -> None:
     watch = Watch(location)
     watch.told()
-    fingerprint, at = json.loads(watch.cursor or "")
-    watch.cursor = json.dumps([fingerprint, at - 3601])  # type: ignore[assignment]
+    fingerprint, at, after = json.loads(watch.cursor or "")
+    watch.cursor = json.dumps([fingerprint, at - 3601, after])  # type: ignore[assignment]
     assert watch.told().passed
 
 
