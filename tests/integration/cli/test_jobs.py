@@ -327,7 +327,11 @@ def terminal(database_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[
 
     def start(*arguments: str) -> tuple[subprocess.Popen[bytes], int]:
         ours, its = pty.openpty()
-        script = "import sys; from maap_stac_orchestration.cli import main; main()"
+        # As at a terminal, also where the tests were started with signals ignored.
+        script = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+            "from maap_stac_orchestration.cli import main; main()"
+        )
         process = subprocess.Popen(
             [sys.executable, "-c", script, *arguments],
             stdin=its,

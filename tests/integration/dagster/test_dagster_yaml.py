@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -48,6 +49,22 @@ def test_the_template_is_accepted_and_keeps_its_connections(instance: dg.Dagster
     finally:
         event.remove(Engine, "connect", count)
     assert opened == []
+
+
+def test_connections_that_the_database_closed_are_replaced_before_they_are_used(
+    instance: dg.DagsterInstance, empty_database: str
+) -> None:
+    assert idle.execute_in_process(instance=instance).success
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        closed = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchone()
+    assert closed is not None
+    assert closed[0] >= 2, "of runs and of events"
+    assert len(instance.get_runs()) == 1
+    assert instance.all_instigator_state() == []
+    assert idle.execute_in_process(instance=instance).success
 
 
 def test_events_can_be_listened_to(instance: dg.DagsterInstance) -> None:

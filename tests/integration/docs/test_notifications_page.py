@@ -65,7 +65,8 @@ def test_the_receiver_takes_what_is_sent_once_and_refuses_what_is_not_genuine(co
         assert requests.post(address, data=b"{}", headers=forged, timeout=10).status_code == 401
         assert requests.post(address, data=b"{}", timeout=10).status_code == 401
     finally:
-        process.terminate()
+        # Not by SIGTERM, which is ignored by whatever is started from where it is ignored.
+        process.kill()
         printed, _ = process.communicate(timeout=10)
     lines = printed.splitlines()
     assert lines.count(f"org.maap-project.stac.job.rejected {job} ['item_invalid']") == 1
