@@ -71,6 +71,15 @@ class GroupQuery(JobQuery):
     )
 
 
+def unknown_job(prefix: str) -> ApiError:
+    """The error for an output prefix that the ledger does not know."""
+    return ApiError(
+        HTTPStatus.NOT_FOUND,
+        f"No job with the output prefix {prefix} has come to notice; "
+        "a job is known once its catalog.json is in the bucket.",
+    )
+
+
 def jobs_router(settings: Settings) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/jobs", tags=["Jobs"], responses=RESPONSES, dependencies=[Depends(once)])
@@ -116,11 +125,7 @@ def jobs_router(settings: Settings) -> APIRouter:
         with ledger_connection(request) as connection:
             detail = jobs.get_job(connection, prefix)
         if detail is None:
-            raise ApiError(
-                HTTPStatus.NOT_FOUND,
-                f"No job with the output prefix {prefix} has come to notice; "
-                "a job is known once its catalog.json is in the bucket.",
-            )
+            raise unknown_job(prefix)
         return JSONResponse(documents.job_document(detail, addresses(request, settings)))
 
     return router

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
-from maap_stac_orchestration.api.jobs import JobQuery
+from maap_stac_orchestration.api.jobs import JobQuery, unknown_job
 from maap_stac_orchestration.api.models import RetriedModel
 from maap_stac_orchestration.api.parameters import NoParameters, Text, addresses, invalid, once
 from maap_stac_orchestration.api.problem_documents import RESPONSES, ApiError, problems
@@ -146,14 +146,9 @@ def retry_router(settings: Settings, authentication: Authentication) -> APIRoute
             raise invalid("prefix", "it must not contain a NUL")
         how = asked or RetryOne()
         with ledger_connection(request) as connection:
-            detail = jobs.get_job(connection, prefix)
-            if detail is None:
-                raise ApiError(
-                    HTTPStatus.NOT_FOUND,
-                    f"No job with the output prefix {prefix} has come to notice; "
-                    "a job is known once its catalog.json is in the bucket.",
-                )
-            job = detail.summary
+            job = jobs.find_job(connection, prefix)
+            if job is None:
+                raise unknown_job(prefix)
             if not person.admin and person.username != job.username:
                 raise ApiError(
                     HTTPStatus.FORBIDDEN,

@@ -92,11 +92,6 @@ class Repair:
     #: Whether it was asked to be tried again.
     retried: bool
 
-    @property
-    def nothing_done(self) -> bool:
-        """Whether it was left alone."""
-        return not (self.uploaded or self.granted or self.retried)
-
 
 class NotSpoiled(Exception):
     """There are no spoiled jobs in the bucket; the message says how they come there."""

@@ -150,13 +150,18 @@ def list_jobs(
     return JobPage(jobs, page_token(jobs[-1].time, jobs[-1].job_id, asked) if len(rows) > limit and jobs else None)
 
 
+def find_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobSummary | None:
+    """One job as lists show it; None where the ledger does not know it. See `get_job` for the prefix."""
+    row = _row(conn, prefix, bucket)
+    return None if row is None else job_summary(row[:-2])
+
+
 def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobDetail | None:
     """One job in full; None where the ledger does not know it. The prefix's final slash may be left out.
 
     Where several buckets hold the prefix and none is named, it is the job that came to notice last.
     """
-    whole = storable(prefix if prefix.endswith("/") else f"{prefix}/")
-    row = conn.execute(_GET, {"prefix": whole, "bucket": bucket}).fetchone()
+    row = _row(conn, prefix, bucket)
     if row is None:
         return None
     summary = job_summary(row[:-2])
@@ -167,7 +172,7 @@ def get_job(conn: Connection, prefix: str, *, bucket: str | None = None) -> JobD
     return JobDetail(
         summary=summary,
         transitions=transitions,
-        decisions=tuple(recorded_decision(whole, row) for row in conn.execute(_DECISIONS, of_job)),
+        decisions=tuple(recorded_decision(summary.prefix, row) for row in conn.execute(_DECISIONS, of_job)),
         problems=tuple(
             {"code": code, "severity": severity, "object": about, "message": message, "fix": fix}
             for code, severity, about, message, fix in conn.execute(_PROBLEMS, of_job)
@@ -212,6 +217,11 @@ def summary(
         GroupSummary(dict(zip(names, row[: len(names)], strict=True)), *row[len(names) :])
         for row in conn.execute(statement, parameters)
     ]
+
+
+def _row(conn: Connection, prefix: str, bucket: str | None) -> tuple[Any, ...] | None:
+    whole = storable(prefix if prefix.endswith("/") else f"{prefix}/")
+    return conn.execute(_GET, {"prefix": whole, "bucket": bucket}).fetchone()
 
 
 def job_summary(row: Sequence[Any]) -> JobSummary:

@@ -456,8 +456,9 @@ class JobDetail:
         for one in told:
             if not asked or one.decision.requested in asked:
                 last[one.decision.requested, one.decision.code is DecisionCode.ITEM_OWNED_BY_OTHER] = one
-        in_force = tuple(last.values())
-        return in_force, tuple(one for one in reversed(told) if one not in in_force)
+        # By identity: a job may ask for as many collections as it has items, and comparing each with each took minutes.
+        kept = {id(one) for one in last.values()}
+        return tuple(last.values()), tuple(one for one in reversed(told) if id(one) not in kept)
 
 
 @dataclass(frozen=True, slots=True)

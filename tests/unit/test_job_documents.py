@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from maap_stac_orchestration.api.models import JobDetailModel, JobsModel, SummaryModel
@@ -151,3 +152,13 @@ def test_a_group_carries_what_it_is_grouped_by():
     (only,) = document["groups"]
     assert (only["username"], only["tag"], only["jobs"]) == ("ana", None, 4)
     assert only["states"] == {"loaded": 3, "waiting": 1}
+
+
+def test_of_decisions_the_last_about_what_is_asked_for_now_counts_however_many_there_are():
+    (denied,) = detail().decisions
+    granted = replace(denied, decision=replace(denied.decision, code=DecisionCode.GRANTED, outcome=Outcome.ACCEPT))
+    others = [replace(denied, decision=replace(denied.decision, requested=f"c{number}")) for number in range(20_000)]
+    asking = replace(detail().items[0], requested_collection="floods")
+    in_force, before = detail(items=(asking,), decisions=(denied, *others, granted)).told_decisions()
+    assert in_force == (granted,)
+    assert before == (*reversed(others), denied)
