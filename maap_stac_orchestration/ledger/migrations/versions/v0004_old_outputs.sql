@@ -1,0 +1,29 @@
+-- Days of the output prefixes (UTC) that were listed whole in a bucket. A day that is not here was never reconciled:
+-- what lies there is known only where events told of it.
+CREATE TABLE ledger.listed_day (
+    bucket text NOT NULL,
+    day date NOT NULL,
+    -- When the last whole listing began; what was uploaded later it need not have seen.
+    listed_at timestamptz NOT NULL,
+    -- Who asked for it: backfill, reconcile, discover or sensor.
+    source text NOT NULL,
+    -- What it saw, and how many of those versions the ledger had not known.
+    catalogs integer NOT NULL,
+    new integer NOT NULL,
+    -- Since ever: catalogs of which a listing told first, though a queue should have told of them long before.
+    missed integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (bucket, day)
+);
+
+-- Data files of S3 inventories that were read whole. An inventory never changes, so they are not read again.
+CREATE TABLE ledger.inventory_file (
+    -- The manifest's address and the file's key in the inventory's bucket.
+    manifest text NOT NULL,
+    file text NOT NULL,
+    read_at timestamptz NOT NULL DEFAULT now(),
+    -- Keys in it, catalogs among them, and versions that the ledger had not known.
+    keys bigint NOT NULL,
+    catalogs bigint NOT NULL,
+    new bigint NOT NULL,
+    PRIMARY KEY (manifest, file)
+);
