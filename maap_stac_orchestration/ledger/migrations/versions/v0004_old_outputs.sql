@@ -20,6 +20,8 @@ CREATE TABLE ledger.inventory_file (
     -- The manifest's address and the file's key in the inventory's bucket.
     manifest text NOT NULL,
     file text NOT NULL,
+    -- Of its bytes, as the manifest gives it: a file of another content is another file.
+    md5 text NOT NULL,
     read_at timestamptz NOT NULL DEFAULT now(),
     -- Keys in it, catalogs among them, and versions that the ledger had not known.
     keys bigint NOT NULL,
