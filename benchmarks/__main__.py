@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
-from benchmarks.result import CannotMeasure
+from benchmarks.result import CannotMeasure, Result
 
 #: Name -> module of this package and a function of it that gives a `Result`.
 BENCHMARKS = {
@@ -23,6 +24,13 @@ BENCHMARKS = {
 }
 
 
+def find(name: str) -> Callable[[], Result]:
+    """The function that takes a benchmark of the table."""
+    module, _, function = BENCHMARKS[name].partition(":")
+    found: Callable[[], Result] = getattr(import_module(f"benchmarks.{module}"), function)
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Takes the benchmarks that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -34,8 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for name in names or BENCHMARKS:
         try:
-            module, _, function = BENCHMARKS[name].partition(":")
-            print(getattr(import_module(f"benchmarks.{module}"), function)().to_line(), flush=True)
+            print(find(name)().to_line(), flush=True)
         except CannotMeasure as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed += 1
