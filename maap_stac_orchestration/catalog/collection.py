@@ -42,9 +42,15 @@ def _texts(collection: Mapping[str, Any]) -> Iterator[str]:
 
 
 def prepare_collection(
-    document: Mapping[str, Any], key: str, files: JobFiles
+    document: Mapping[str, Any], key: str, files: JobFiles, username: str
 ) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
     """Checks a Collection and makes it ready to use: at STAC 1.1.0, without structural links, asset hrefs absolute.
+
+    Args:
+        document: the collection.
+        key: its own key.
+        files: those of the job.
+        username: who the job belongs to.
 
     Returns:
         The document, or None where it cannot be used, and the problems (`catalog_invalid`, and those of its assets).
@@ -71,7 +77,7 @@ def prepare_collection(
         locate,
         key=key,
         files=files,
-        username=files.prefix.partition("/")[0],
+        username=username,
         readable_buckets=(),
         job_buckets=(),
     )

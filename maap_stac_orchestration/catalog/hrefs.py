@@ -16,6 +16,7 @@ from enum import StrEnum
 from urllib.parse import unquote, urlsplit
 
 from maap_stac_orchestration.catalog.job_files import JobFiles
+from maap_stac_orchestration.dps.output_prefix import SHARED_FOLDER
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _S3 = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]*)/(.+)", re.DOTALL | re.IGNORECASE)
@@ -24,7 +25,7 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _UNESCAPED = re.compile(r"[\x00-\x20\x7f\\]")
 _AUTHORITY = re.compile(r"[^:/]*:?/{0,2}[^/?#]*")
 #: Prefix of keys that every user may read, beside their own.
-SHARED = "shared/"
+SHARED = f"{SHARED_FOLDER}/"
 #: Names that only mean something inside a network.
 _INNER_NAMES = (
     *(".localhost", ".local", ".internal", ".localdomain", ".lan", ".home.arpa", ".home", ".intranet"),

@@ -24,7 +24,7 @@ from maap_stac_orchestration.cli.environment import home_option, use_stack
 from maap_stac_orchestration.cli.errors import Told
 from maap_stac_orchestration.cli.following import STYLES
 from maap_stac_orchestration.cli.terminal import printable
-from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, find_output_prefix, within_job
+from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, SHARED_FOLDER, find_output_prefix, within_job
 from maap_stac_orchestration.governance.decision import Outcome
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.problems import WORDINGS, Code, Severity
@@ -112,9 +112,13 @@ def read_name(text: str) -> Named:
     elif text.startswith(("http://", "https://")):
         key = unquote(urlsplit(text).path)
     if bucket is None:
-        # In an address, or copied with the bucket before it, a key begins with the folder above dps_output.
+        # In an address, or copied with the bucket before it, a key begins with the folder above dps_output, or with
+        # shared/ before that.
         above, found, _ = key.partition(f"/{OUTPUT_FOLDER}/")
-        key = key[above.rfind("/") + 1 :] if found else key.lstrip("/")
+        first = above.rfind("/") + 1
+        if above[:first].endswith(f"/{SHARED_FOLDER}/") or above[:first] == f"{SHARED_FOLDER}/":
+            first -= len(f"{SHARED_FOLDER}/")
+        key = key[first:] if found else key.lstrip("/")
     prefix = find_output_prefix(key if key.endswith("/") else f"{key}/")
     return Named(bucket, prefix.key, whole=True) if prefix else Named(bucket, key, whole=False)
 
@@ -153,7 +157,7 @@ def _near(connection: Connection, named: Named) -> str:
     from maap_stac_orchestration.ledger.jobs import list_jobs
     from maap_stac_orchestration.ledger.records import JobFilter
 
-    username = named.prefix.partition("/")[0]
+    username = named.prefix.removeprefix(f"{SHARED_FOLDER}/").partition("/")[0]
     page = list_jobs(connection, JobFilter(username=username), limit=_NEAR)
     if not page.jobs:
         return f"No job of {printable(username)!r} is known at all; `maap-stac jobs` lists those of everybody."

@@ -14,7 +14,8 @@ class OutputPrefix:
 
     #: The prefix itself, ending in `/`.
     key: str
-    #: The first segment: storage permissions bind a user to it, so it is who the job belongs to.
+    #: The first segment, below `shared/` the second: storage permissions bind a user to it, so it is who the job
+    #: belongs to.
     username: str
     #: The folder of the algorithm; jobs of today's layout append `_{N}` to the algorithm's name.
     algorithm: str
@@ -28,6 +29,11 @@ class OutputPrefix:
     def day(self) -> date:
         """The UTC day, which is the job's partition."""
         return self.time.date()
+
+    @property
+    def group(self) -> str:
+        """What comes before the timestamp, which the jobs of one user, algorithm, version and tag have in common."""
+        return self.key[: -len("YYYY/MM/DD/HH/mm/ss/ffffff/")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Job:
 
     @property
     def username(self) -> str:
-        """Who the job belongs to: the first segment of the key."""
+        """Who the job belongs to, by the key."""
         return self.prefix.username
 
     @property

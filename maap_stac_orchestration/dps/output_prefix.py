@@ -7,18 +7,23 @@ document at a key means (`catalog`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from calendar import monthrange
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from maap_stac_orchestration.dps.job import OutputPrefix
 
 #: The folder below each user's own that holds the outputs of jobs.
 OUTPUT_FOLDER = "dps_output"
+#: The folder whose folders belong to one user each, as those at the root of a bucket do, and are open to all to read.
+SHARED_FOLDER = "shared"
 
 # A lookahead, so that timestamps may begin at every slash: `2025/2025/08/…` holds one from the second segment on.
 _TIMESTAMP = re.compile(r"/(?=([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{2})/([0-9]{6})/)")
 _TIMESTAMP_LENGTH = len("YYYY/MM/DD/HH/mm/ss/ffffff/")
-_HEAD = re.compile(rf"([^/]+)/{OUTPUT_FOLDER}/([^/]+)/([^/]+)(?=/)")
+# A user who is called shared keeps shared/dps_output/…, whatever follows.
+_HEAD = re.compile(rf"(?:{SHARED_FOLDER}/(?!{OUTPUT_FOLDER}/))?([^/]+)/{OUTPUT_FOLDER}/([^/]+)/([^/]+)(?=/)")
+_DIGITS = re.compile("[0-9]+")
 _DOTS = frozenset({".", ".."})
 
 
@@ -31,6 +36,10 @@ def find_output_prefix(key: str) -> OutputPrefix | None:
 
     It ends with the leftmost whole timestamp behind algorithm and version: a job may repeat such folders inside its own
     outputs. What is no date of the calendar (a 31st of February) is no timestamp.
+
+    Below `shared/` the username is the second segment, since storage permissions bind `shared/{username}/` to its user
+    as they bind `{username}/`. `shared/dps_output/…` belongs to the user who is called shared, as it would without that
+    rule, and `shared/dps_output/dps_output/…` is an algorithm of theirs that is called dps_output.
     """
     head = _HEAD.match(key)
     if head is None:
@@ -66,6 +75,47 @@ def parse_output_prefix(prefix: str) -> OutputPrefix:
             " with a date of the calendar and six digits of microseconds."
         )
     return found
+
+
+def timestamp_pieces(segments: Sequence[str]) -> int:
+    """How many of the segments, from the first on, spell the beginning of a timestamp: 7 for a whole one."""
+    for at, segment in enumerate(segments[:_PIECES]):
+        if len(segment) != _PIECE_LENGTHS[at] or not _DIGITS.fullmatch(segment):
+            return at
+        low, high = _PIECE_RANGES[at]
+        if at == _DAY_PIECE:
+            high = monthrange(int(segments[0]), int(segments[1]))[1]
+        if not low <= int(segment) <= high:
+            return at
+    return min(len(segments), _PIECES)
+
+
+# Of year, month, day, hour, minute, second and microsecond.
+_PIECE_LENGTHS = (4, 2, 2, 2, 2, 2, 6)
+_PIECE_RANGES = ((1, 9999), (1, 12), (1, 31), (0, 23), (0, 59), (0, 59), (0, 999_999))
+_PIECES, _DAY_PIECE = 7, 2
+
+
+def dated_folders(group: str) -> Iterator[str]:
+    """The folders of a group in which its tag departs from what it had begun to spell: a timestamp.
+
+    Of `u/dps_output/a/v1/2024/07/run/` that is `u/dps_output/a/v1/2024/07/`. Only somebody who looks for such a tag
+    there finds it among the folders of months and days; of tags that spell no year there are none.
+
+    Args:
+        group: everything of an output prefix before its timestamp.
+    """
+    head = _HEAD.match(group)
+    if head is None:
+        return
+    start = head.end() + 1
+    segments = group[start:].split("/")[:-1]
+    at = 0
+    while at < len(segments):
+        pieces = timestamp_pieces(segments[at:])
+        at += pieces or 1
+        if pieces:
+            yield group[:start] + "".join(f"{segment}/" for segment in segments[:at])
 
 
 def _storable(key: str) -> bool:

@@ -17,6 +17,7 @@ from maap_stac_orchestration.dps.job import OutputPrefix
 from maap_stac_orchestration.dps.metadata import is_metadata_name
 from maap_stac_orchestration.dps.output_prefix import (
     OUTPUT_FOLDER,
+    SHARED_FOLDER,
     NotAnOutputPrefix,
     find_output_prefix,
     parse_output_prefix,
@@ -243,6 +244,8 @@ def _prefix_in(folder: Path) -> tuple[Path, OutputPrefix] | None:
     for start in range(len(parts) - 2, 0, -1):
         if parts[start + 1] != OUTPUT_FOLDER:
             continue
+        if parts[start - 1] == SHARED_FOLDER and parts[start] != OUTPUT_FOLDER:
+            start -= 1
         prefix = find_output_prefix("/".join(parts[start:]) + "/")
         if prefix is not None:
             return Path(*parts[: start + prefix.key.count("/")]), prefix

@@ -350,7 +350,7 @@ class _Checks:
 
     def _catalog(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
         if kind == "collection":
-            prepared, problems = prepare_collection(document, key, self.files)
+            prepared, problems = prepare_collection(document, key, self.files, self.username)
             return Document(collection=prepared, problems=problems)
         try:
             errors = core_errors(migrate(document))

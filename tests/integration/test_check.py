@@ -144,6 +144,22 @@ def test_the_segment_before_dps_output_is_the_username(check, tmp_path):
     assert "Add --algorithm, --version." in check(bare).err
 
 
+def test_what_a_user_shares_is_theirs(check, tmp_path):
+    shared = tmp_path / "shared" / "u" / "dps_output" / "flood" / "v1" / STAMP
+    mine = {"mine": {"href": "s3://maap-ops-workspace/u/mine.tif"}, "all": {"href": "s3://maap-ops-workspace/shared/x"}}
+    job = write_job(shared, item("x", assets=mine), metadata=METADATA)
+
+    run = check(job, "--json")
+
+    assert (run.code, run.document["problems"]) == (0, [])
+    told_job = run.document["job"]
+    assert (told_job["username"], told_job["prefix"]) == ("u", f"shared/u/dps_output/flood/v1/{STAMP}/")
+    assert run.document["items"][0]["collection"] == "u__flood__v1__t"
+
+    (shared / "output-1.met.json").write_text(json.dumps(METADATA | {"username": "shared"}))
+    assert [problem["code"] for problem in check(job, "--json").document["problems"]] == ["identity_mismatch"]
+
+
 def test_a_job_without_metadata_is_told_so_unless_the_options_stand_in(check, tmp_path):
     job = write_job(tmp_path / "u" / "dps_output" / "flood_7" / "v1" / STAMP, item("x"))
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from maap_stac_orchestration.api.models import JobDetailModel
-from maap_stac_orchestration.cli.show import length
+from maap_stac_orchestration.cli.show import length, read_name
 from maap_stac_orchestration.governance.registry import load_registry
 from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.problems import WORDINGS, Code, Problem
@@ -269,6 +269,23 @@ def test_the_retry_command_can_be_copied_whatever_the_tag(maap_stac: Run, connec
 
 
 # How a job may be named.
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{prefix}",
+        "/{prefix}",
+        "maap-ops-workspace/{prefix}catalog.json",
+        "s3://maap-ops-workspace/{prefix}",
+        "https://stac.example.org/status/{prefix}",
+        "/home/ana/maap-ops-workspace/{prefix}",
+    ],
+)
+@pytest.mark.parametrize("above", ["shared/ana", "ana", "shared", "ana-shared"])
+def test_what_a_user_shares_is_named_with_the_folder_of_all_shares(form: str, above: str) -> None:
+    prefix = f"{above}/dps_output/flood/v1/2025/08/19/09/59/01/262274/"
+    assert read_name(form.format(prefix=prefix)).prefix == prefix
 
 
 @pytest.mark.parametrize(

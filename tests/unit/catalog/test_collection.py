@@ -14,7 +14,7 @@ from maap_stac_orchestration.catalog.document import kind_of, parse_json
 from maap_stac_orchestration.catalog.schema import core_errors
 from maap_stac_orchestration.problems import Code
 from tests.shared import sample_bucket
-from tests.unit.catalog.items import BUCKET, PREFIX, files, json_values
+from tests.unit.catalog.items import BUCKET, PREFIX, USER, files, json_values
 
 KEY = f"{PREFIX}collection.json"
 
@@ -33,12 +33,12 @@ def a_collection(**changes: Any) -> dict[str, Any]:
 
 
 def test_words_that_would_break_the_search_over_all_collections_are_refused() -> None:
-    document, [problem] = prepare_collection(a_collection(description="water " * 20_000), KEY, files())
+    document, [problem] = prepare_collection(a_collection(description="water " * 20_000), KEY, files(), USER)
     assert document is None
     assert (problem.code, problem.object) == (Code.CATALOG_INVALID, KEY)
     assert "take 120,000 bytes together, and 100,000 are allowed" in problem.message
     longest = a_collection(description="w" * 100_000)
-    assert prepare_collection(longest, KEY, files())[0] is not None
+    assert prepare_collection(longest, KEY, files(), USER)[0] is not None
 
 
 def test_a_good_collection_passes_without_structural_links() -> None:
@@ -48,7 +48,7 @@ def test_a_good_collection_passes_without_structural_links() -> None:
         assets={"thumbnail": {"href": "./items/one.tif"}, "local": {"href": "/tmp/x.png"}},
     )  # fmt: skip
     before = copy.deepcopy(document)
-    prepared, problems = prepare_collection(document, KEY, files())
+    prepared, problems = prepare_collection(document, KEY, files(), USER)
     assert document == before
     assert prepared is not None
     assert prepared["links"] == [{"rel": "license", "href": f"s3://{BUCKET}/{PREFIX}LICENSE"}]
@@ -70,7 +70,7 @@ def test_a_good_collection_passes_without_structural_links() -> None:
     ],
 )
 def test_a_collection_that_cannot_be_used_is_told(changes: dict[str, Any], part: str) -> None:
-    prepared, problems = prepare_collection(a_collection(**changes), KEY, files())
+    prepared, problems = prepare_collection(a_collection(**changes), KEY, files(), USER)
     assert prepared is None
     (problem,) = problems
     assert (problem.code, problem.object) == (Code.CATALOG_INVALID, KEY)
@@ -83,7 +83,7 @@ def test_published_collections_pass() -> None:
     for path in sorted(bucket.rglob("*.json")):
         document = parse_json(path.read_bytes())
         if kind_of(document) == "collection":
-            prepared, _ = prepare_collection(document, path.relative_to(bucket).as_posix(), files())
+            prepared, _ = prepare_collection(document, path.relative_to(bucket).as_posix(), files(), USER)
             assert prepared is not None, path
             assert core_errors(prepared) == []
             passed += 1
@@ -95,5 +95,5 @@ def test_published_collections_pass() -> None:
     st.sampled_from(["0.9.0", "1.0.0", "1.1.0"]),
 )
 def test_no_document_breaks_the_checks(changes: dict[str, Any], version: str) -> None:
-    prepared, problems = prepare_collection({**a_collection(stac_version=version), **changes}, KEY, files())
+    prepared, problems = prepare_collection({**a_collection(stac_version=version), **changes}, KEY, files(), USER)
     assert (prepared is None) == any(problem.code is Code.CATALOG_INVALID for problem in problems)
