@@ -18,6 +18,7 @@ BENCHMARKS = {
     "ingest_small_latency": "ingest:small_latency",
     "ingest_large": "ingest:large",
     "ingest_many_collections": "ingest:many_collections",
+    "validation": "validation:measure",
     "lag_p95_seconds": "lag_p95_seconds:measure",
     "decisions_per_second": "decisions_per_second:measure",
     "jobs_page_p95_ms": "jobs_page_p95_ms:measure",
