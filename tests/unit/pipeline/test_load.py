@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
 from maap_stac_orchestration.ledger.records import ClaimedJob, State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
-from maap_stac_orchestration.pipeline.load import _following, _groups, _Plan, _plan, _refuse, _refused_reading, _state
+from maap_stac_orchestration.pipeline.endings import refused_reading, state_of
+from maap_stac_orchestration.pipeline.plan import Plan, following, groups_of, plan_of, refuse
 from maap_stac_orchestration.problems import Code, Problem
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -36,7 +37,7 @@ def plan(
     decisions: tuple[Decision, ...] = (),
     problems: tuple[Problem, ...] = (),
     awaiting: bool = False,
-) -> _Plan:
+) -> Plan:
     items = tuple(
         ReadItem(f"{collection}-{number}", collection, {}, Pin(f"{collection}.json", "e", None, "s", 1))
         for number, collection in enumerate(collections)
@@ -54,13 +55,13 @@ def plan(
     decided = {one.requested: one for one in decisions} or {
         collection: decision(DecisionCode.GRANTED, Outcome.ACCEPT, collection) for collection in collections
     }
-    return _plan(index, DecidedJob(read, decided), "run")
+    return plan_of(index, DecidedJob(read, decided), "run")
 
 
 @given(st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=3), max_size=12))
 def test_groups_share_no_collection_and_hold_every_job_once(jobs: list[set[str]]) -> None:
     plans = [plan(*sorted(collections), index=index) for index, collections in enumerate(jobs)]
-    groups = list(_groups(plans))
+    groups = list(groups_of(plans))
     assert sorted(one.index for group in groups for one in group) == list(range(len(plans)))
     touched = [{candidate.collection for one in group for candidate in one.candidates} for group in groups]
     assert sum(len(collections) for collections in touched) == len(set().union(*touched))
@@ -69,7 +70,7 @@ def test_groups_share_no_collection_and_hold_every_job_once(jobs: list[set[str]]
 @given(st.lists(st.sets(st.sampled_from("abcdefgh"), min_size=1, max_size=3), min_size=1, max_size=12))
 def test_a_group_is_no_larger_than_it_has_to_be(jobs: list[set[str]]) -> None:
     plans = [plan(*sorted(collections), index=index) for index, collections in enumerate(jobs)]
-    for group in _groups(plans):
+    for group in groups_of(plans):
         reached = {candidate.collection for candidate in group[0].candidates}
         for _ in group:
             for one in group:
@@ -108,7 +109,7 @@ def test_the_end_of_a_job_has_one_name(
     decisions: tuple[Decision, ...], problems: tuple[Problem, ...], awaiting: bool, kept: bool, state: State
 ) -> None:
     one = plan(decisions=decisions, problems=problems, awaiting=awaiting)
-    assert _state(one, [*problems, *one.denials], kept=kept) is state
+    assert state_of(one, [*problems, *one.denials], kept=kept) is state
 
 
 def test_an_identity_is_denied_once_however_many_collections_are_asked_for() -> None:
@@ -119,13 +120,13 @@ def test_an_identity_is_denied_once_however_many_collections_are_asked_for() -> 
 
 
 def test_refused_items_are_counted_by_item_not_by_fault() -> None:
-    assert _refused_reading([ERROR, ERROR, Problem(Code.DATETIME_INVALID, "x"), WARNING]) == 1
-    assert _refused_reading([Problem(Code.ITEM_DUPLICATE, "x")] * 2) == 2
+    assert refused_reading([ERROR, ERROR, Problem(Code.DATETIME_INVALID, "x"), WARNING]) == 1
+    assert refused_reading([Problem(Code.ITEM_DUPLICATE, "x")] * 2) == 2
 
 
 def test_items_follow_collections_that_were_moved_and_no_others() -> None:
     decided = plan("a", "b", "c").decided
-    followed = _following(decided, {"b": "new", "z": "other"})
+    followed = following(decided, {"b": "new", "z": "other"})
     assert {wanted: one.collection for wanted, one in followed.decisions.items()} == {"a": "a", "b": "new", "c": "c"}
     assert followed.decisions["a"] == decided.decisions["a"]
     assert followed.decisions["b"].message.endswith("b was moved meanwhile, so they go to new.")
@@ -133,13 +134,13 @@ def test_items_follow_collections_that_were_moved_and_no_others() -> None:
 
 def test_a_job_for_collections_that_were_not_moved_is_as_it_was() -> None:
     decided = plan("a").decided
-    assert _following(decided, {"b": "new"}) is decided
+    assert following(decided, {"b": "new"}) is decided
 
 
 def test_items_for_a_collection_that_there_cannot_be_are_refused_and_no_others() -> None:
     one, other = plan("a", "b", "a"), plan("b", index=1)
     gone = Problem(Code.COLLECTION_NOT_FOUND, "a", "It was deleted.")
-    _refuse([one, other], {"a": gone})
+    refuse([one, other], {"a": gone})
     assert [candidate.collection for candidate in one.candidates] == ["b"]
     assert [item.requested_collection for item in one.denied] == ["a", "a"]
     assert one.denials == [gone]
