@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.discovery.events import CatalogEvent, NotAnEvent, parse_message
-from maap_stac_orchestration.discovery.found import FoundCatalog, SourceUnavailable
+from maap_stac_orchestration.discovery.found import FoundCatalog, ObjectAt, SourceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -91,8 +91,8 @@ def drain(
     return total
 
 
-def ask_object(store: S3Client, event: CatalogEvent) -> FoundCatalog | None:
-    """Completes an event without etag by a HEAD request; None where the object is gone, which a later event tells too.
+def ask_object(store: S3Client, event: ObjectAt) -> FoundCatalog | None:
+    """Completes what lacks its etag by a HEAD request; None where the object is gone, which a later event tells too.
 
     Raises:
         SourceUnavailable: S3 did not answer, or may not be asked.
