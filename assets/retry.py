@@ -156,7 +156,8 @@ def _links(settings: "Settings", run_id: str) -> Metadata:
 @dg.job(
     name="retry",
     executor_def=dg.in_process_executor,
-    tags={"maap/source": "retry"},
+    # Whoever started it sees that it was killed, and starts it again or does not.
+    tags={"maap/source": "retry", "dagster/max_retries": "0"},
     # What the launchpad shows to begin with: it names the usual conditions, and does nothing.
     config={"ops": {"retry": {"config": {"state": "failed", "since": "2d", "dry_run": True, "reason": ""}}}},
     description=(

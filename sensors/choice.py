@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import islice
+
+#: The tag of a run with who asked for it: live or backlog (`new_catalogs`), reconcile, history, retry.
+SOURCE_TAG = "maap/source"
+#: Runs of work that may wait, of which few at a time are let in (`dagster.yaml`): live work always finds room.
+LOW_LANE: Mapping[str, str] = {"maap/lane": "low"}
+#: For runs that a sensor asks for again as long as their work is due: Dagster's own retry would be a second one.
+ASKED_FOR_AGAIN: Mapping[str, str] = {"dagster/max_retries": "0"}
 
 #: How long a run may take from its start to its claim. One that has started and not claimed by then hangs; another is
 #: asked for, and whichever claims first does the work.
@@ -60,6 +68,11 @@ def days_to_ask_for(
         if not any(_serves(run, work, now) for run in coming.get(work.day.isoformat(), [])):
             chosen.append(work)
     return chosen
+
+
+def days_without_run(days: Iterable[date], under_way: Collection[str], *, at_most: int) -> list[date]:
+    """The first of these days that no run is on its way for, in the order given; `under_way` holds partitions."""
+    return list(islice((day for day in days if day.isoformat() not in under_way), at_most))
 
 
 def _serves(run: PendingRun, work: DueWork, now: datetime) -> bool:

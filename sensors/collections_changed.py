@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from sensors.choice import ASKED_FOR_AGAIN
 from sensors.resources import Connect
 
 JOB = "upkeep"
@@ -70,6 +71,7 @@ def collections_changed(context: dg.SensorEvaluationContext, ledger: dg.Resource
                     "maap/work": "upkeep",
                     # Extents may lag a little; items may not.
                     "dagster/priority": "-5",
+                    **ASKED_FOR_AGAIN,
                 }
             )
             for first, last in ranges

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sensors.choice import DueWork, PendingRun, days_to_ask_for
+from sensors.choice import ASKED_FOR_AGAIN, LOW_LANE, SOURCE_TAG, DueWork, PendingRun, days_to_ask_for
 from sensors.events import events_of
 from sensors.resources import Connect, LoadSettings, OpenListing, OpenQueue
 
@@ -124,6 +124,7 @@ def _take_news(
     began: float,
 ) -> str:
     """Drains the queue, or lists the last days; gives a sentence about it. A source that cannot be read raises."""
+    from maap_stac_orchestration.ledger.listed_days import Source
     from maap_stac_orchestration.pipeline.discover import drain_queue, list_days
 
     source = queue(current)
@@ -137,9 +138,8 @@ def _take_news(
     if moment - cursor.listed_at < _LISTING_SECONDS:
         return "The next listing is not due yet"
     today = datetime.now(UTC).date()
-    listed = list_days(
-        conn, listing(), current.buckets, [today - timedelta(days=back) for back in range(current.listing_days)]
-    )
+    days = [today - timedelta(days=back) for back in range(current.listing_days)]
+    listed = list_days(conn, listing(), current.buckets, days, source=Source.SENSOR)
     cursor.listed_at = moment
     return f"{listed.catalogs} catalogs listed, {listed.new} of them new"
 
@@ -186,8 +186,9 @@ def _pending_runs(instance: dg.DagsterInstance, days: Sequence[date]) -> list[Pe
 
 def _request(work: DueWork) -> dg.RunRequest:
     """No run key: Dagster would remember it for ever, also for a run that failed (#15982)."""
-    live = work.priority == 0
-    return dg.RunRequest(
-        partition_key=work.day.isoformat(),
-        tags={"maap/source": "live" if live else "backlog", _PRIORITY_TAG: "0" if live else _LOW_PRIORITY},
+    lane = (
+        {SOURCE_TAG: "live", _PRIORITY_TAG: "0"}
+        if work.priority == 0
+        else {SOURCE_TAG: "backlog", _PRIORITY_TAG: _LOW_PRIORITY, **LOW_LANE}
     )
+    return dg.RunRequest(partition_key=work.day.isoformat(), tags={**lane, **ASKED_FOR_AGAIN})

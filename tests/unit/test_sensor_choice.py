@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensors.choice import STARTING, DueWork, PendingRun, days_to_ask_for
+from sensors.choice import STARTING, DueWork, PendingRun, days_to_ask_for, days_without_run
 from sensors.collections_changed import ranges_of
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -47,6 +47,12 @@ def test_urgent_days_come_first_then_new_ones_and_not_too_many() -> None:
     chosen = days_to_ask_for(reversed(days), [], set(), now=NOW, at_most=4)
     assert chosen == [days[0], days[2], days[4], days[1]]
     assert days_to_ask_for(days, [], set(), now=NOW, at_most=0) == []
+
+
+def test_days_that_have_a_run_are_passed_over_in_the_order_given() -> None:
+    days = [DAY - timedelta(days=back) for back in range(5)]
+    assert days_without_run(days, {days[0].isoformat(), days[2].isoformat()}, at_most=2) == [days[1], days[3]]
+    assert days_without_run(days, {day.isoformat() for day in days}, at_most=2) == []
 
 
 names = st.lists(st.text("abcdefgh", min_size=1, max_size=3), unique=True)

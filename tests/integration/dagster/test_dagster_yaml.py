@@ -11,8 +11,11 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.events import JobFailureData, RunFailureReason
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+from sensors.choice import ASKED_FOR_AGAIN, LOW_LANE
 
 
 @dg.op
@@ -77,6 +80,35 @@ def test_events_can_be_listened_to(instance: dg.DagsterInstance) -> None:
     instance.end_watch_event_logs(run.run_id, lambda *_: None)
 
 
-def test_retries_have_one_place(instance: dg.DagsterInstance) -> None:
-    assert not instance.run_retries_enabled
-    assert isinstance(instance.run_coordinator, dg.QueuedRunCoordinator)
+def test_only_what_the_ledger_does_not_ask_for_again_is_retried_and_only_when_its_process_died(
+    instance: dg.DagsterInstance,
+) -> None:
+    def fails(reason: RunFailureReason, **tags: str) -> bool:
+        run = instance.create_run_for_job(idle, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        instance.report_run_failed(run, job_failure_data=JobFailureData(error=None, failure_reason=reason))
+        failed = instance.get_run_by_id(run.run_id)
+        assert failed is not None
+        return failed.tags["dagster/will_retry"] == "true"
+
+    assert fails(RunFailureReason.UNKNOWN)
+    assert not fails(RunFailureReason.STEP_FAILURE)
+    assert not fails(RunFailureReason.UNKNOWN, **ASKED_FOR_AGAIN)
+
+
+def test_live_work_finds_room_beside_everything_that_may_wait(instance: dg.DagsterInstance) -> None:
+    coordinator = instance.run_coordinator
+    assert isinstance(coordinator, dg.QueuedRunCoordinator)
+    config = coordinator.get_run_queue_config()
+    assert config is not None
+    limits = config.tag_concurrency_limits
+    assert {(one["key"], one.get("value")) for one in limits} >= {
+        ("dagster/backfill", None),
+        *LOW_LANE.items(),
+        ("maap/work", "upkeep"),
+    }
+    assert sum(one["limit"] for one in limits) < config.max_concurrent_runs
+
+
+def test_runs_can_be_asked_after(instance: dg.DagsterInstance) -> None:
+    assert instance.run_monitoring_enabled
+    assert instance.run_launcher.supports_check_run_worker_health
