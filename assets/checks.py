@@ -1,8 +1,9 @@
 """Asset checks of a day: red for bad data while the run is green.
 
-Here belongs which problems make which check red. All five are evaluated together, after the day's jobs have ended, from
+Here belongs which problems make which check red. All are evaluated together, after the day's jobs have ended, from
 what the ledger knows of the whole day: a second run of a day that finds nothing to do changes nothing about them, and
-they cost the way to a searchable item no time.
+they cost the way to a searchable item no time. Five are about the day's jobs; the sixth, `events_complete`, is about
+how they came to notice.
 
 No `from __future__ import annotations` in this module: Dagster reads the annotations of a check's arguments.
 """
@@ -19,7 +20,7 @@ from assets.denials import DENIALS
 from assets.how_to_retry import Picked, location_of, retry_table
 from assets.ingest import dps_catalogs, governance_decisions, pgstac_items
 from assets.partitions import DAYS
-from assets.reporting import MOST_ROWS, Metadata, jobs_table, page_link
+from assets.reporting import MOST_ROWS, Metadata, job_page, jobs_table, page_link, table
 from assets.resources import Connect, LoadSettings
 from maap_stac_orchestration.ledger.records import BROKEN, TERMINAL, State
 from maap_stac_orchestration.problems import Code
@@ -113,12 +114,25 @@ _CHECKS = (
     ),
 )
 
+#: The check of how jobs came to notice.
+EVENTS_COMPLETE = "events_complete"
+
 with warnings.catch_warnings():
     # Partitions of checks are a preview in Dagster 1.13; what they give here is tested.
     warnings.simplefilter("ignore", dg.PreviewWarning)
     _SPECS = [
         dg.AssetCheckSpec(one.name, asset=one.asset, description=one.description, partitions_def=DAYS)
         for one in _CHECKS
+    ] + [
+        dg.AssetCheckSpec(
+            EVENTS_COMPLETE,
+            asset=dps_catalogs,
+            description=(
+                "Events told of every catalog of the day, as far as listing it once more can tell: the schedule"
+                " reconcile_recent does so in the night. What had been missed is ingested by the same run."
+            ),
+            partitions_def=DAYS,
+        )
     ]
 
 
@@ -147,6 +161,8 @@ def day_checks(
         days.look_alone(conn, day)
         # Dagster records each result before it asks for the next.
         yield from _results(context, conn, current, day, selected)
+        if EVENTS_COMPLETE in selected:
+            yield _events_complete(conn, current, day)
 
 
 def _results(
@@ -193,6 +209,62 @@ def _results(
                 "not_ended": sum(states.get(state, 0) for state in State if state not in TERMINAL),
             },
         )
+
+
+def _events_complete(conn: "Connection", settings: "Settings", day: date) -> dg.AssetCheckResult:
+    """Yellow where the last listing of the day was compared with what the queue had told, and had found more.
+
+    A later listing of the day, by the next night or by a backfill, makes it green: then nothing is missing any more.
+    """
+    from maap_stac_orchestration.ledger.listings_of_day import ON_ITS_WAY, listings_of_day, missed_catalogs
+
+    listings = listings_of_day(conn, settings.buckets, day) if settings.queue_url else None
+    missed = listings.missed_now if listings is not None else 0
+    metadata: Metadata = {"missed": missed}
+    description = ""
+    if listings is not None and listings.compared_at is not None:
+        metadata |= {
+            "compared_at": dg.MetadataValue.timestamp(listings.compared_at),
+            "missed_since_ever": listings.missed,
+        }
+    if missed:
+        sample = missed_catalogs(conn, settings.buckets, day, MOST_ROWS)
+        first = f" The first of them was written at {sample[0].written_at:%Y-%m-%d %H:%M} UTC." if sample else ""
+        description = (
+            f"Events had missed {missed} {'catalog' if missed == 1 else 'catalogs'} of {day}; a listing found"
+            f" {'it' if missed == 1 else 'them'}.{first}"
+        )
+        metadata |= {
+            "missed_table": table(
+                ("written", "found", "page", "job"),
+                (
+                    {
+                        "written": f"{one.written_at:%Y-%m-%d %H:%M:%S}",
+                        "found": f"{one.found_at:%Y-%m-%d %H:%M:%S}",
+                        "page": job_page(settings, one.prefix),
+                        "job": one.prefix,
+                    }
+                    for one in sample
+                ),
+            ),
+            "missed_not_shown": missed - len(sample),
+            **({"missed_written_since": dg.MetadataValue.timestamp(sample[0].written_at)} if sample else {}),
+            "what_to_do": (
+                "Nothing for these jobs: the listing put them into the ledger. For those to come: look whether the"
+                " bucket's notifications still lead to the queue (maap-stac doctor), whether messages were given up"
+                " (maap-stac dead-letters list), and whether the sensor new_catalogs has stood still. A catalog counts"
+                f" that lay in the bucket for {ON_ITS_WAY.seconds // 60} minutes before a listing found it. Green again"
+                " when the day is listed once more, by the next night or a backfill."
+            ),
+        }
+    return dg.AssetCheckResult(
+        asset_key=dps_catalogs.key,
+        check_name=EVENTS_COMPLETE,
+        passed=not missed,
+        severity=_WARN,
+        description=description,
+        metadata=metadata,
+    )
 
 
 def _what_to_do(

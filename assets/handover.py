@@ -31,11 +31,25 @@ _KEPT = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
+class DayListing:
+    """What listing its day came to, in a run that did."""
+
+    #: Catalogs that lie in the buckets.
+    found: int
+    #: Of those, the versions that the ledger had not known.
+    new: int
+    #: Of those, the ones that events should have told of; None where that was not compared.
+    missed: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBatch:
     """What `dps_catalogs` hands over."""
 
     batch: Batch
     jobs: tuple[ReadJob, ...]
+    #: None in a run that did not list its day.
+    listing: DayListing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class DecidedBatch:
 
     batch: Batch
     jobs: tuple[DecidedJob, ...]
+    listing: DayListing | None = None
 
 
 class BatchMissing(Exception):

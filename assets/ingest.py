@@ -11,21 +11,31 @@ import itertools
 import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from assets.events import events_of_this_run
-from assets.handover import BatchStore, DecidedBatch, ReadBatch
+from assets.handover import BatchStore, DayListing, DecidedBatch, ReadBatch
 from assets.lease import given_back_on_failure, of_this_run
 from assets.partitions import DAYS
-from assets.reporting import Metadata, day_metadata, decision_metadata, load_metadata, read_metadata, run_links
+from assets.reporting import (
+    Metadata,
+    day_metadata,
+    decision_metadata,
+    listing_metadata,
+    load_metadata,
+    read_metadata,
+    run_links,
+)
 from assets.resources import Connect, LoadRegistry, LoadSettings, OpenListing, OpenQueue, OpenStore
 from maap_stac_orchestration.pipeline.batch import JobOutcome, ReadJob
 
 if TYPE_CHECKING:
     from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.ledger.records import Batch
+    from maap_stac_orchestration.pipeline.discover import Queue
     from maap_stac_orchestration.settings import Settings
 
 #: The tag that Dagster puts on every run of a backfill.
@@ -34,8 +44,13 @@ BACKFILL_TAG = "dagster/backfill"
 REGISTRY_TAG = "maap/registry_version"
 #: The tag of a run with how many jobs it took on, by which runs that found nothing can be told in the list of runs.
 JOBS_TAG = "maap/jobs"
+#: The tag of a run with who asked for it, and what stands there for runs of the schedules that list days.
+SOURCE_TAG = "maap/source"
+RECONCILE, HISTORY = "reconcile", "history"
 #: Seconds that a run spends on the queue before it claims; the sensor drains what is left.
 _DRAIN_SECONDS = 5.0
+#: The same before a day is compared with what the queue told, which makes no sense while messages wait there.
+_EMPTYING_SECONDS = 60.0
 
 
 #: The check over all days; `assets.still_broken` defines it.
@@ -45,8 +60,9 @@ STANDING = dg.AssetCheckKey(dg.AssetKey("pgstac_items"), "nothing_broken")
 class DayConfig(dg.Config):
     """How a day is begun."""
 
-    #: List the day in the buckets before claiming; runs of a backfill always do.
-    list_first: bool = False
+    list_first: bool = Field(
+        default=False, description="List the day in the buckets before claiming; runs of a backfill always do."
+    )
 
 
 @dg.asset(
@@ -70,30 +86,22 @@ def dps_catalogs(
     listing: dg.ResourceParam[OpenListing],
 ) -> dg.MaterializeResult[ReadBatch]:
     """Claims due jobs of the day and reads them."""
-    from maap_stac_orchestration.discovery.found import SourceUnavailable
-    from maap_stac_orchestration.pipeline.discover import BACKFILL, LIVE, drain_queue, list_days
     from maap_stac_orchestration.pipeline.lease import held
     from maap_stac_orchestration.pipeline.metrics import Stage, tell_claimed, told
     from maap_stac_orchestration.pipeline.read import read_jobs
 
     current = settings()
     day = date.fromisoformat(context.partition_key)
+    listing_came_to: DayListing | None = None
     metadata: Metadata = {}
     with events_of_this_run(context), given_back_on_failure(context, ledger):
         with ledger() as conn:
             if config.list_first or BACKFILL_TAG in context.run.tags:
-                priority = BACKFILL if BACKFILL_TAG in context.run.tags else LIVE
-                listed = list_days(conn, listing(), current.buckets, [day], priority=priority)
-                metadata |= {"listed": listed.catalogs, "listed_new": listed.new}
+                listing_came_to = _list(context, conn, day, current, queue(current), listing())
+                metadata |= listing_metadata(listing_came_to)
             elif source := queue(current):
                 # What arrived since the sensor's tick, which was seconds ago: a start of Python lies in between.
-                try:
-                    drain_queue(
-                        conn, source, current.buckets, deadline=time.monotonic() + _DRAIN_SECONDS, wait_seconds=0
-                    )
-                except SourceUnavailable as error:
-                    # The sensor's next tick fails on it; this run has work all the same.
-                    context.log.warning(str(error))
+                _drain(context, conn, source, current, _DRAIN_SECONDS)
             batch = _claim(conn, day, context.run.run_id, current)
             conn.commit()
         tell_claimed(batch, current)
@@ -104,7 +112,66 @@ def dps_catalogs(
                 jobs = tuple(read_jobs(batch.jobs, objects(), current, datetime.now(UTC)))
                 lease.check()
     metadata = run_links(current, context.run.run_id) | metadata | read_metadata(jobs, time.monotonic() - began)
-    return dg.MaterializeResult(value=ReadBatch(batch, jobs), metadata=metadata)
+    return dg.MaterializeResult(value=ReadBatch(batch, jobs, listing_came_to), metadata=metadata)
+
+
+def _list(
+    context: dg.AssetExecutionContext,
+    conn: "Connection",
+    day: date,
+    current: "Settings",
+    queue: "Queue | None",
+    client: Any,
+) -> DayListing:
+    """Lists the run's day in all buckets, into the ledger. A bucket that cannot be listed makes the run red.
+
+    A run of `reconcile_recent` then says what the queue had missed, unless messages wait there still.
+    """
+    from maap_stac_orchestration.ledger import listings_of_day
+    from maap_stac_orchestration.ledger.listed_days import Source
+    from maap_stac_orchestration.pipeline.discover import BACKFILL, LIVE, list_days
+
+    tags = context.run.tags
+    reconciles = BACKFILL_TAG not in tags and tags.get(SOURCE_TAG) == RECONCILE
+    emptied = (
+        reconciles and queue is not None and _drain(context, conn, queue, current, _EMPTYING_SECONDS, wait_seconds=1)
+    )
+    began = listings_of_day.clock(conn)
+    conn.commit()
+    listed = list_days(
+        conn,
+        client,
+        current.buckets,
+        [day],
+        priority=BACKFILL if BACKFILL_TAG in tags or tags.get(SOURCE_TAG) == HISTORY else LIVE,
+        source=Source.RECONCILE if reconciles else Source.BACKFILL,
+    )
+    missed = listings_of_day.compare(conn, current.buckets, day, began) if emptied else None
+    return DayListing(listed.catalogs, listed.new, missed)
+
+
+def _drain(
+    context: dg.AssetExecutionContext,
+    conn: "Connection",
+    queue: "Queue",
+    current: "Settings",
+    seconds: float,
+    *,
+    wait_seconds: int = 0,
+) -> bool:
+    """Takes the queue's events into the ledger; False where some may be left, or it could not be read."""
+    from maap_stac_orchestration.discovery.found import SourceUnavailable
+    from maap_stac_orchestration.pipeline.discover import drain_queue
+
+    try:
+        drained = drain_queue(
+            conn, queue, current.buckets, deadline=time.monotonic() + seconds, wait_seconds=wait_seconds
+        )
+    except SourceUnavailable as error:
+        # The sensor's next tick fails on it; this run has work all the same.
+        context.log.warning(str(error))
+        return False
+    return drained.empty and not drained.unanswered
 
 
 def _claim(conn: "Connection", partition: date, run_id: str, current: "Settings") -> "Batch":
@@ -189,7 +256,7 @@ def governance_decisions(
     health = registry_health(current, in_force)
     metadata = decision_metadata(decided, health.version, current, context.run.run_id)
     return dg.MaterializeResult(
-        value=DecidedBatch(batch, decided),
+        value=DecidedBatch(batch, decided, dps_catalogs.listing),
         metadata=run_links(current, context.run.run_id) | metadata,
         check_results=[
             dg.AssetCheckResult(
@@ -221,6 +288,7 @@ def pgstac_items(
 ) -> dg.MaterializeResult[None]:
     """Loads the items of the batch and ends its jobs."""
     from maap_stac_orchestration.ledger import days
+    from maap_stac_orchestration.ledger.listings_of_day import listings_of_day
     from maap_stac_orchestration.pipeline.lease import held
     from maap_stac_orchestration.pipeline.load import load_jobs
 
@@ -237,12 +305,14 @@ def pgstac_items(
                 outcomes = load_jobs(decided, batch, conn, current, datetime.now(UTC), lease)
         seconds = time.monotonic() - began
         conn.commit()
-        states = days.states_of_day(conn, day)
+        standing = days.standing_of_day(conn, day)
+        listings = listings_of_day(conn, current.buckets, day)
     batches.forget(context.run)
     return dg.MaterializeResult(
         metadata=run_links(current, context.run.run_id)
+        | listing_metadata(governance_decisions.listing)
         | load_metadata(outcomes, seconds)
-        | day_metadata(day, states, current)
+        | day_metadata(day, standing, listings, current)
     )
 
 

@@ -31,7 +31,9 @@ from maap_stac_orchestration.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from maap_stac_orchestration.ledger.days import TroubledJob
+    from assets.handover import DayListing
+    from maap_stac_orchestration.ledger.days import DayStanding, TroubledJob
+    from maap_stac_orchestration.ledger.listings_of_day import ListingsOfDay
 
 #: Rows of a table; beyond some dozens the UI becomes slow.
 MOST_ROWS = 50
@@ -108,9 +110,9 @@ def job_page(settings: Settings, prefix: str) -> str:
     return f"{settings.public_url.rstrip('/')}/status/{quote(prefix, safe='')}" if settings.public_url else ""
 
 
-def day_metadata(day: date, states: Mapping[State, int], settings: Settings) -> Metadata:
+def day_metadata(day: date, standing: DayStanding, listings: ListingsOfDay | None, settings: Settings) -> Metadata:
     """How all jobs of the day stand, whichever run took them on: a number for each state, also where it is zero, or
-    plots would have gaps."""
+    plots would have gaps. And what the last whole listing saw; nothing of it where the day was never listed whole."""
     return {
         **page_link(
             "status_of_this_day",
@@ -119,8 +121,34 @@ def day_metadata(day: date, states: Mapping[State, int], settings: Settings) -> 
             since=day.isoformat(),
             until=(day + timedelta(days=1)).isoformat(),
         ),
-        "day/jobs": sum(states.values()),
-        **{f"day/{state}": states.get(state, 0) for state in State},
+        "day/jobs": sum(standing.states.values()),
+        **{f"day/{state}": standing.states.get(state, 0) for state in State},
+        "day/items": standing.items,
+        "day/items_refused": standing.refused,
+        **(
+            {}
+            if listings is None
+            else {
+                "day/found_in_buckets": listings.catalogs,
+                "day/listed_at": dg.MetadataValue.timestamp(listings.listed_at),
+            }
+        ),
+    }
+
+
+def listing_metadata(listing: DayListing | None) -> Metadata:
+    """What a run found in the buckets; of one that did not list its day, nothing.
+
+    In catalogs: one that is unchanged is of a version that was known before, and is not read again, whatever became of
+    it then.
+    """
+    if listing is None:
+        return {}
+    return {
+        "found": listing.found,
+        "found_new": listing.new,
+        "found_unchanged": listing.found - listing.new,
+        **({} if listing.missed is None else {"missed_by_events": listing.missed}),
     }
 
 

@@ -20,6 +20,14 @@ _STATES = """
 SELECT state, count(*) FROM ledger.job WHERE job_time >= %(begin)s AND job_time < %(end)s GROUP BY state
 """
 
+# An item that was unchanged when its job was last read is in pgstac as much as one that was loaded then.
+_STANDING = """
+SELECT state, count(*), sum(loaded + unchanged), sum(refused)
+FROM ledger.job
+WHERE job_time >= %(begin)s AND job_time < %(end)s
+GROUP BY state
+"""
+
 # By the primary key of job_code (code, job_time, job_id): as much work as there are such jobs on that day.
 _COUNT_OF_CODES = """
 SELECT count(DISTINCT job.id)
@@ -94,6 +102,18 @@ class Troubled:
     sample: tuple[TroubledJob, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DayStanding:
+    """How the jobs of a day stand, whichever runs took them on."""
+
+    #: Jobs by state; states that no job is in are left out.
+    states: Mapping[State, int]
+    #: Items of theirs that are in pgstac, by what each job wrote when it was last read.
+    items: int
+    #: Items of theirs that were refused.
+    refused: int
+
+
 def look_alone(conn: Connection, day: date) -> None:
     """Waits until nobody else looks at the day in this way, and keeps others waiting until the transaction ends."""
     conn.execute(_ALONE, {"day": day})
@@ -102,6 +122,16 @@ def look_alone(conn: Connection, day: date) -> None:
 def states_of_day(conn: Connection, day: date) -> Mapping[State, int]:
     """Jobs of the day by state; states that no job is in are left out."""
     return {State(state): count for state, count in conn.execute(_STATES, _span(day))}
+
+
+def standing_of_day(conn: Connection, day: date) -> DayStanding:
+    """How all jobs of the day stand, and their items."""
+    rows = conn.execute(_STANDING, _span(day)).fetchall()
+    return DayStanding(
+        {State(state): count for state, count, _, _ in rows},
+        sum(int(items) for _, _, items, _ in rows),
+        sum(int(refused) for _, _, _, refused in rows),
+    )
 
 
 def troubled_by_code(conn: Connection, day: date, codes: Collection[Code], limit: int = 50) -> Troubled:

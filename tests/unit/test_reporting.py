@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.handover import DayListing
 from assets.reporting import (
     MOST_ROWS,
     day_metadata,
     decision_metadata,
     job_page,
     jobs_table,
+    listing_metadata,
     load_metadata,
     page_link,
     read_metadata,
@@ -24,7 +26,8 @@ from assets.reporting import (
     table,
 )
 from maap_stac_orchestration.governance.decision import Decision, DecisionCode, Outcome
-from maap_stac_orchestration.ledger.days import TroubledJob
+from maap_stac_orchestration.ledger.days import DayStanding, TroubledJob
+from maap_stac_orchestration.ledger.listings_of_day import ListingsOfDay
 from maap_stac_orchestration.ledger.records import ClaimedJob, State
 from maap_stac_orchestration.pipeline.batch import DecidedJob, Pin, ReadItem, ReadJob
 from maap_stac_orchestration.settings import Settings
@@ -126,12 +129,31 @@ def test_a_run_that_found_nothing_says_so_and_nothing_else() -> None:
 
 
 def test_the_numbers_of_a_day_have_no_gaps() -> None:
-    metadata = day_metadata(date(2025, 8, 31), {State.LOADED: 3, State.FAILED: 1}, Settings())
-    assert metadata == {"day/jobs": 4} | {f"day/{state}": 0 for state in State} | {"day/loaded": 3, "day/failed": 1}
+    standing = DayStanding({State.LOADED: 3, State.FAILED: 1}, items=7, refused=2)
+    metadata = day_metadata(date(2025, 8, 31), standing, None, Settings())
+    assert metadata == (
+        {"day/jobs": 4}
+        | {f"day/{state}": 0 for state in State}
+        | {"day/loaded": 3, "day/failed": 1, "day/items": 7, "day/items_refused": 2}
+    )
+
+
+def test_what_the_last_listing_saw_stands_in_every_materialization_of_the_day() -> None:
+    at = datetime(2025, 9, 1, 2, 30, tzinfo=UTC)
+    listings = ListingsOfDay(at, catalogs=30, missed=1, compared_at=at, missed_now=1)
+    metadata = day_metadata(date(2025, 8, 31), DayStanding({}, 0, 0), listings, Settings())
+    assert metadata["day/found_in_buckets"] == 30
+    assert metadata["day/listed_at"] == dg.MetadataValue.timestamp(at)
+
+
+def test_what_was_found_and_is_not_new_is_unchanged() -> None:
+    assert listing_metadata(DayListing(30, 2, None)) == {"found": 30, "found_new": 2, "found_unchanged": 28}
+    assert listing_metadata(DayListing(30, 0, 0))["missed_by_events"] == 0
+    assert listing_metadata(None) == {}
 
 
 def test_the_link_of_a_day_ends_where_the_next_day_begins() -> None:
-    metadata = day_metadata(date(2025, 8, 31), {}, Settings(public_url="https://stac.test"))
+    metadata = day_metadata(date(2025, 8, 31), DayStanding({}, 0, 0), None, Settings(public_url="https://stac.test"))
     assert metadata["status_of_this_day"] == dg.MetadataValue.url(
         "https://stac.test/status/jobs?since=2025-08-31&until=2025-09-01"
     )

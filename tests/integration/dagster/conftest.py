@@ -84,6 +84,18 @@ class Location:
         ) as context:
             return sensor.evaluate_tick(context)
 
+    def scheduled(self, name: str, at: datetime | None = None) -> Any:
+        """Evaluates a schedule once, as the daemon does at this time."""
+        defs = self.defs
+        schedule = defs.resolve_schedule_def(name)
+        with dg.build_schedule_context(
+            instance=self.instance,
+            scheduled_execution_time=at or datetime.now(UTC),
+            resources={key: value for key, value in (defs.resources or {}).items() if key in ("settings", "ledger")},
+            repository_def=defs.get_repository_def(),
+        ) as context:
+            return schedule.evaluate_tick(context)
+
     def states(self) -> dict[str, str]:
         """Output prefix -> state."""
         with self.connect() as conn:

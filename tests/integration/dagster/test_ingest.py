@@ -28,7 +28,7 @@ def test_a_listed_day_ends_in_pgstac_with_provenance_and_metadata(location: Loca
     read, decided, loaded = (
         metadata_of(result, name) for name in ("dps_catalogs", "governance_decisions", "pgstac_items")
     )
-    assert (read["listed"], read["listed_new"], read["jobs"], read["items"]) == (1, 1, 1, 1)
+    assert (read["found"], read["found_new"], read["jobs"], read["items"]) == (1, 1, 1, 1)
     assert (decided["default"], decided["reject"]) == (1, 0)
     (group,) = decided["decisions_by_collection"].records
     assert group.data == {

@@ -12,6 +12,10 @@ CREATE TABLE ledger.listed_day (
     new integer NOT NULL,
     -- Since ever: catalogs of which a listing told first, though a queue should have told of them long before.
     missed integer NOT NULL DEFAULT 0,
+    -- The listing that was last compared with what the queue had told: when it began, and what of the above it found.
+    -- Where listed_at is later, the day was listed again since, and nothing is missing any more.
+    compared_at timestamptz,
+    missed_then integer NOT NULL DEFAULT 0,
     PRIMARY KEY (bucket, day)
 );
 
@@ -29,3 +33,8 @@ CREATE TABLE ledger.inventory_file (
     new bigint NOT NULL,
     PRIMARY KEY (manifest, file)
 );
+
+-- Groups of jobs whose tag holds a folder like a year: a listing would have to look for them among the folders of
+-- timestamps, so what is known of them is asked here. Without the last 27 characters, the timestamp with its slash, a
+-- prefix is its group.
+CREATE INDEX job_dated_tag ON ledger.job (bucket, left(prefix, -27)) WHERE tag ~ '(^|/)[0-9]{4}(/|$)';
