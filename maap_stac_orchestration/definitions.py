@@ -20,6 +20,7 @@ from assets.ingest import dps_catalogs, governance_decisions, ingest, pgstac_ite
 from assets.retry import retry_job
 from assets.still_broken import evaluation, nothing_broken
 from maap_stac_orchestration.settings import Settings, settings
+from sensors.backfill_history import backfill_history
 from sensors.collections_changed import collections_changed
 from sensors.ingest_failed import ingest_failed
 from sensors.new_catalogs import new_catalogs
@@ -42,7 +43,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
         asset_checks=[day_checks, nothing_broken],
         jobs=[ingest, upkeep, retry_job],
         sensors=[new_catalogs, collections_changed, ingest_failed, registry_watch, still_broken, notifications],
-        schedules=[reconcile_recent],
+        schedules=[reconcile_recent, backfill_history],
         resources=_resources() | dict(resource_overrides or {}),
         # Also for runs that people and backfills start from assets: a process for each step would import everything
         # again, which takes longer than the steps do.

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
         default=(), description="Further buckets that asset hrefs of any job may point into."
     )
     first_day: date | None = Field(default=None, description="The first day (UTC) that a backfill goes back to.")
+    backfill_days: int = Field(
+        default=10,
+        ge=0,
+        le=1_000,
+        description="How many days that were never listed the schedule backfill_history asks for at a time; 0: none.",
+    )
     listing_days: int = Field(
         default=2, ge=1, description="How many days back the listing looks where there is no queue."
     )

@@ -9,12 +9,13 @@ import sys
 import dagster as dg
 import pytest
 
+from assets import ingest
 from assets.checks import _CHECKS
 from assets.denials import DENIALS
 from maap_stac_orchestration.definitions import build_defs, defs
 from maap_stac_orchestration.governance.decision import DecisionCode
 from maap_stac_orchestration.problems import Code
-from sensors import registry_watch
+from sensors import backfill_history, choice, registry_watch
 
 #: What takes long to import, or what only a run needs.
 HEAVY = ("rasterio", "pystac", "pypgstac", "psycopg", "obstore", "shapely", "numpy", "pandas", "fastapi", "dagster_aws")
@@ -65,12 +66,13 @@ def test_names_of_the_contract() -> None:
         "still_broken",
         "notifications",
     }
-    assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"reconcile_recent", "backfill_history"}
     checks = {(key.asset_key.to_user_string(), key.name) for key in repository.asset_graph.asset_check_keys}
     assert checks == {
         ("dps_catalogs", "catalogs_readable"),
         ("dps_catalogs", "items_valid"),
         ("dps_catalogs", "assets_present"),
+        ("dps_catalogs", "events_complete"),
         ("governance_decisions", "no_denials"),
         ("governance_decisions", "registry_loads"),
         ("pgstac_items", "all_loaded"),
@@ -134,6 +136,12 @@ def test_the_schedule_lists_the_last_days_first() -> None:
     job = defs.resolve_job_def("ingest")
     for request in requests:
         assert dg.validate_run_config(job, request.run_config)["ops"]["dps_catalogs"]["config"] == {"list_first": True}
+        assert request.tags[ingest.SOURCE_TAG] == ingest.RECONCILE, "which has the run compare it with the events"
+
+
+def test_runs_of_old_days_are_told_by_the_tag_that_the_stage_looks_at() -> None:
+    assert choice.SOURCE_TAG == ingest.SOURCE_TAG
+    assert backfill_history.SOURCE == ingest.HISTORY
 
 
 @pytest.mark.parametrize("first", ["2019-05-06", "2024-01-01"])
