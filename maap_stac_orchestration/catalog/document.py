@@ -40,6 +40,7 @@ _OBJECT_TYPES: Final = {
     "catalog": pystac.STACObjectType.CATALOG,
     "collection": pystac.STACObjectType.COLLECTION,
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 #: Levels of a document, the same as orjson reads.
 _DEEPEST = 1024
 _SPELLED = {"nan": "nan", "inf": "inf", "-inf": "-inf"}
@@ -130,7 +131,7 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
     fault = _structure_fault(document)
     if fault is not None:
         raise NotMigrated(fault)
-    # The geometry, often most of the document, takes no part in a migration: it is spared the deep copy inside pystac.
+    # The geometry, often most of the document, takes no part in a migration: it is spared the copy.
     source = {key: value for key, value in document.items() if key != "geometry"}
     try:
         described = STACJSONDescription(
@@ -139,7 +140,7 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
         with warnings.catch_warnings():
             # pystac warns of fields that it cannot move; they stay where they are.
             warnings.simplefilter("ignore")
-            migrated = migrate_to_latest(source, described)
+            migrated = migrate_to_latest(_own_copy(source), described)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, pystac.STACError) as error:
         # pystac's migrations take the structure for granted; the incident here is a document, never our code's state.
         raise NotMigrated(f"It is not built as STAC {version} says ({error}).") from error
@@ -150,6 +151,21 @@ def migrate(document: Mapping[str, Any]) -> dict[str, Any]:
     if "geometry" in document:
         migrated["geometry"] = document["geometry"]
     return migrated
+
+
+class _Own(dict[str, Any]):
+    """A copy that nobody else holds; pystac copies what it migrates, and that copy costs more than the migration."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return dict(self)
+
+
+def _own_copy(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a document; where it cannot be written it is the document itself, which pystac then copies."""
+    try:
+        return _Own(orjson.loads(orjson.dumps(document)))
+    except (orjson.JSONEncodeError, orjson.JSONDecodeError):
+        return document
 
 
 def unwritable(document: Mapping[str, Any]) -> str | None:
@@ -274,7 +290,7 @@ def _keep_unknown_projection(source: Mapping[str, Any], migrated: dict[str, Any]
 
 
 def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return _SURROGATE.search(text) is not None
 
 
 def _strings(document: Any) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,11 @@ _DEPTHS = {
 }
 #: The fewest positions of a line or ring.
 _LEAST = {"LineString": 2, "MultiLineString": 2, "Polygon": 4, "MultiPolygon": 4}
+_NUMBERS = frozenset({float, int})
+#: Relative error of a turn that is worked out in floating point; twice of what Shewchuk's orientation test allows for.
+_ROUNDING = 8e-16
+#: What products lose where they are too small for the format.
+_TINY = 1e-300
 #: Where a geometry crosses the antimeridian without being cut there, it looks wider than half the world.
 _WIDE = 180.0
 
@@ -44,9 +49,11 @@ def geometry_faults(geometry: Any, bbox: Any) -> list[str]:
     A bbox that only disagrees with the geometry is let through, as those of published items do: pgstac does not look
     at it. One that crosses the antimeridian where the geometry does not is refused: extents are made of it.
     """
-    fault = None if _is_sound(geometry) else _geometry_fault(geometry)
+    sound = _is_sound(geometry)
+    fault = None if sound else _geometry_fault(geometry)
     box_fault = bbox_fault(bbox)
-    if fault is None:
+    crossing = box_fault is None and bbox[0] > bbox[len(bbox) // 2]
+    if fault is None and not (sound and not crossing and _is_plain(geometry)):
         fault = _validity_fault(geometry, bbox if box_fault is None else None)
     return [one for one in (fault, box_fault) if one is not None]
 
@@ -74,16 +81,45 @@ def _is_sound(geometry: Any) -> bool:
         if type(line) is not list or len(line) < least or (closed and line[0] != line[-1]):
             return False
         for position in line:
-            if type(position) is not list or not all(type(number) in (float, int) for number in position):
+            if type(position) is not list:
                 return False
             dimensions = dimensions or len(position)
             if len(position) != dimensions or not 2 <= dimensions <= 3:
                 return False
-            if not (-_LONGITUDE <= position[0] <= _LONGITUDE and -_LATITUDE <= position[1] <= _LATITUDE):
+            x, y = position[0], position[1]
+            if type(x) not in _NUMBERS or type(y) not in _NUMBERS:
                 return False
-            if dimensions == 3 and not math.isfinite(position[2]):
+            if not (-_LONGITUDE <= x <= _LONGITUDE and -_LATITUDE <= y <= _LATITUDE):
+                return False
+            if dimensions == 3 and (type(position[2]) not in _NUMBERS or not math.isfinite(position[2])):
                 return False
     return True
+
+
+def _is_plain(geometry: Mapping[str, Any]) -> bool:
+    """Whether a sound geometry is valid by its looks: a point, or one ring of three or four corners that turns the same
+    way at each of them, as the footprints of most images do.
+
+    So few corners cannot go around twice, hence such a ring does not cross itself. It says no where rounding may
+    decide, so that whoever is asked then, GEOS, never says otherwise of what passes here.
+    """
+    coordinates = geometry["coordinates"]
+    if geometry["type"] == "Point":
+        return True
+    if geometry["type"] != "Polygon" or len(coordinates) != 1 or not 4 <= len(coordinates[0]) <= 5:
+        return False
+    ring = coordinates[0]
+    turns = 0
+    # The ring's last position is its first.
+    for at in range(len(ring) - 1):
+        before, here, after = ring[at - 1 if at else -2], ring[at], ring[at + 1]
+        left = (here[0] - before[0]) * (after[1] - here[1])
+        right = (here[1] - before[1]) * (after[0] - here[0])
+        turn = left - right
+        if abs(turn) <= _ROUNDING * (abs(left) + abs(right)) + _TINY:
+            return False
+        turns += 1 if turn > 0 else -1
+    return abs(turns) == len(ring) - 1
 
 
 def _geometry_fault(geometry: Any) -> str | None:

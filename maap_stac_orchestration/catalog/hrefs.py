@@ -24,6 +24,9 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 #: What no host holds. Clients disagree on what to make of them, so that a host can hide behind one.
 _UNESCAPED = re.compile(r"[\x00-\x20\x7f\\]")
 _AUTHORITY = re.compile(r"[^:/]*:?/{0,2}[^/?#]*")
+#: What lets a relative href be read in more than one way: as an address, as a name, or as a path with stray slashes.
+_AMBIGUOUS = re.compile(r"[%?#]|//")
+_UNPLAIN = re.compile(r"[%\x00]|//")
 #: Prefix of keys that every user may read, beside their own.
 SHARED = f"{SHARED_FOLDER}/"
 #: Names that only mean something inside a network.
@@ -176,6 +179,12 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def _relative(href: str, key: str, files: JobFiles, username: str) -> Target:
     folder = posixpath.dirname(key)
+    if _AMBIGUOUS.search(href) is None:
+        # Nearly every href: there is one way to read it, and every client takes it.
+        plain = _resolved(f"{folder}/{href}")
+        if plain is not None and plain.startswith((f"{username}/", SHARED)) and _UNPLAIN.search(plain) is None:
+            place = Place.JOB if plain.startswith(files.prefix) else Place.OBJECT
+            return Target(place, href=f"s3://{files.bucket}/{plain}", key=plain, relative=True)
     path = unquote(re.split(r"[?#]", href, maxsplit=1)[0])
     # In the order in which an author may have meant it: as written, as an address, as a path with stray slashes in it.
     meant = [_resolved(f"{folder}/{one}") for one in dict.fromkeys((href, path)) if one]
@@ -237,6 +246,8 @@ def _is_open(key: str, username: str) -> bool:
 
 def _resolved(path: str) -> str | None:
     """A key without `.` and `..`, None where it leads above the bucket; empty segments are part of a key and stay."""
+    if "/." not in path and not path.startswith("."):
+        return path
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":

@@ -5,6 +5,7 @@ Here belongs what an id may look like. Not here: collection ids, whose grammar i
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 #: Longer ids do not fit the addresses and indexes that they end up in.
@@ -12,7 +13,7 @@ MAX_LENGTH = 255
 
 # Each of these ends, escapes or splits the path segment that an id is in the API's addresses: `/` gives 404 whichever
 # way it is encoded, and proxies disagree about an encoded `%` or backslash.
-_BREAKING = "/\\?#%"
+_BREAKING = re.compile(r"[/\\?#%]")
 
 
 def id_fault(value: Any) -> str | None:
@@ -25,12 +26,12 @@ def id_fault(value: Any) -> str | None:
         return f"its id has {len(value)} characters, and {MAX_LENGTH} are allowed"
     if value in (".", ".."):
         return "its id means a folder in an address"
-    found = next((character for character in value if character in _BREAKING), None)
+    found = _BREAKING.search(value)
     if found is not None:
-        return f"its id contains {found}"
+        return f"its id contains {found.group()}"
     if value != value.strip():
         return "its id begins or ends with a space"
-    unprintable = next((character for character in value if not character.isprintable()), None)
-    if unprintable is not None:
+    if not value.isprintable():
+        unprintable = next(character for character in value if not character.isprintable())
         return f"its id contains the character U+{ord(unprintable):04X}, which cannot be printed"
     return None

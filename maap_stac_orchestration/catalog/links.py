@@ -25,6 +25,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(//)?")
 _BARE_SCHEMES = frozenset(
     {"file", "http", "https", "ftp", "s3", "data", "urn", "mailto", "javascript", "blob", "about"}
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 300
 
 
@@ -117,7 +118,7 @@ def _not_an_href(href: Any) -> str | None:
         return "is empty"
     if "\0" in href or "%00" in href:
         return "holds the character NUL"
-    if any("\ud800" <= character <= "\udfff" for character in href):
+    if _SURROGATE.search(href):
         return "holds half a character (a lone surrogate)"
     return None
 

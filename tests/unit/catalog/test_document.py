@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pystac.serialization import identify_stac_object, migrate_to_latest
 
 from maap_stac_orchestration.catalog.document import (
     STAC_VERSION,
@@ -261,6 +263,20 @@ def test_published_documents_are_lifted_without_losing_what_they_say() -> None:
             without = {name: value for name, value in lifted.items() if name != "collection" or "extent" in lifted}
             without["links"] = [link for link in lifted["links"] if link["rel"] != "collection"]
             assert core_errors(without) == [], path
+
+
+def test_an_item_is_lifted_to_what_pystac_makes_of_it() -> None:
+    for path in sorted(sample_bucket().rglob("*.json")):
+        published = parse_json(path.read_bytes())
+        if kind_of(published) != "item" or not isinstance(published.get("properties"), dict):
+            continue
+        # What it says of projections without a code is kept, as another test has it.
+        properties = {name: value for name, value in published["properties"].items() if name != "proj:epsg"}
+        document = {**published, "stac_version": "1.0.0", "properties": properties}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = migrate_to_latest(document, identify_stac_object(document))
+        assert migrate(document) == made, path
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maap_stac_orchestration.catalog.geometry import _geometry_fault, _is_sound, geometry_faults
+from maap_stac_orchestration.catalog.geometry import _geometry_fault, _is_plain, _is_sound, geometry_faults
 from maap_stac_orchestration.catalog.schema import core_errors
 from tests.unit.catalog.items import SQUARE, an_item, json_values
 
@@ -195,3 +197,17 @@ def test_every_rectangle_in_the_world_passes(west: float, south: float, width: f
     east, north = west + width, south + height
     rectangle = polygon((west, south), (east, south), (east, north), (west, north), (west, south))
     assert geometry_faults(rectangle, [west, south, east, north]) == []
+
+
+corners = st.lists(st.tuples(*[st.floats(-1, 1) | st.integers(-3, 3)] * 2), min_size=3, max_size=4)
+
+
+@given(corners)
+def test_a_ring_that_passes_by_its_looks_is_valid_to_geos_too(positions: list[tuple[float, float]]) -> None:
+    ring = polygon(*positions, positions[0])
+    assert not _is_plain(ring) or shapely.from_geojson(orjson.dumps(ring)).is_valid
+
+
+@pytest.mark.parametrize("name", ["square", "clockwise", "with height", "the world", "point"])
+def test_the_commonest_footprints_pass_by_their_looks(name: str) -> None:
+    assert _is_plain(GOOD[name])

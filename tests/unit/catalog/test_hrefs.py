@@ -229,3 +229,14 @@ def test_an_object_that_is_led_to_is_always_one_that_the_submitter_may_read(href
             assert "\0" not in key
         if target.place is Place.JOB:
             assert target.key.startswith(PREFIX)
+
+
+plain = st.lists(
+    st.sampled_from(["..", ".", "a", "one.tif", "items", "data", "other", "shared"]), min_size=1, max_size=9
+)
+
+
+@given(plain.map("/".join))
+def test_an_href_with_one_reading_leads_where_its_encoded_spelling_leads(href: str) -> None:
+    encoded = "".join(one if one in "./" else f"%{ord(one):02x}" for one in href)
+    assert lead(href) == lead(encoded)
