@@ -45,6 +45,9 @@ _RETRY: RetryConfig = {
     "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=4), "base": 2},
 }
 
+#: Bytes of an object that are there when its head is.
+_COMES_AT_ONCE = 64 * 1024
+
 # S3's words for an object that is there and that nobody can read now; they say nothing about the bucket.
 _UNREADABLE = {
     "InvalidObjectState": "It is archived; restore it, or upload it again.",
@@ -120,7 +123,10 @@ class S3Objects:
             meta = answer.meta
             if meta["size"] > max_bytes:
                 raise ObjectTooLarge(bucket, key, meta["size"], max_bytes)
-            data = bytes(await answer.bytes_async())
+            # The bytes of a small object come with its head: waiting for them through the event loop costs more than
+            # the request did.
+            small = meta["size"] <= _COMES_AT_ONCE
+            data = bytes(answer.bytes() if small else await answer.bytes_async())
         info = ObjectInfo(key, len(data), _unquoted(meta["e_tag"]), meta["last_modified"], meta["version"])
         return Fetched(info, data)
 
