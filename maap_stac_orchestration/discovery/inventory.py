@@ -151,7 +151,7 @@ def parse_manifest(data: bytes, address: str, *, beside: str | None) -> Manifest
             " manifest.json."
         )
     try:
-        form = FileFormat(document.get("fileFormat"))
+        form = FileFormat(str(document.get("fileFormat")))
     except ValueError:
         raise InventoryUnusable(
             f"{address}: the fileFormat {document.get('fileFormat')!r} is none of {', '.join(FileFormat)}. Let S3 write"

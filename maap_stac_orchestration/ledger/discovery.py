@@ -5,7 +5,7 @@ Here belongs what makes a job known and due. Not here: how catalogs are found (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from maap_stac_orchestration.dps.job import OutputPrefix
@@ -164,6 +164,11 @@ noted AS (
 SELECT count(*) FROM written
 """
 
+_WITH_ROOT = """
+SELECT prefix FROM unnest(%(prefixes)s::text[]) AS asked (prefix)
+WHERE EXISTS (SELECT FROM ledger.catalog WHERE bucket = %(bucket)s AND key = asked.prefix || 'catalog.json')
+"""
+
 
 def record(conn: Connection, seen: Iterable[SeenCatalog]) -> Recorded:
     """Writes down seen catalogs; those of unknown versions make their jobs due. Streams, in bounded memory.
@@ -195,10 +200,32 @@ def record(conn: Connection, seen: Iterable[SeenCatalog]) -> Recorded:
     return Recorded(new, known, ignored)
 
 
+def unknown(conn: Connection, seen: Iterable[SeenCatalog]) -> list[SeenCatalog]:
+    """Those of the seen catalogs that would be news to the ledger, each once; changes nothing and waits for nobody.
+
+    Give it a few thousand at a time. Most of what a backfill sees is known, and asking first keeps it from standing in
+    the way of live work, which waits while another records.
+    """
+    placed: dict[tuple[str, str, str], SeenCatalog] = {}
+    for one in seen:
+        place = (one.bucket, one.key, one.etag)
+        if find_output_prefix(one.key) is not None and (
+            place not in placed or placed[place].last_modified < one.last_modified
+        ):
+            placed[place] = one
+    ordered = [placed[place] for place in sorted(placed)]
+    return [ordered[number] for number, _ in _news(conn, ordered)]
+
+
+def with_root(conn: Connection, bucket: str, prefixes: Collection[str]) -> set[str]:
+    """Those of a bucket's output prefixes of which a catalog at the root of the job is known."""
+    return {prefix for (prefix,) in conn.execute(_WITH_ROOT, {"bucket": bucket, "prefixes": list(prefixes)})}
+
+
 def _record_chunk(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix]]) -> int:
     with conn.transaction():
         conn.execute(_RECORDING)
-        found = _news(conn, placed)
+        found = _news(conn, [one for one, _ in placed])
         if not found:
             return 0
         news = [placed[number] for number, _ in found]
@@ -242,14 +269,14 @@ def _record_chunk(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix
     return int(row[0])
 
 
-def _news(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix]]) -> list[tuple[int, bool]]:
+def _news(conn: Connection, seen: list[SeenCatalog]) -> list[tuple[int, bool]]:
     """Positions of what is not known yet or came back, and which of both it is."""
     return conn.execute(
         _NEWS,
         {
-            "bucket": [one.bucket for one, _ in placed],
-            "key": [one.key for one, _ in placed],
-            "etag": [one.etag for one, _ in placed],
-            "last_modified": [one.last_modified for one, _ in placed],
+            "bucket": [one.bucket for one in seen],
+            "key": [one.key for one in seen],
+            "etag": [one.etag for one in seen],
+            "last_modified": [one.last_modified for one in seen],
         },
     ).fetchall()

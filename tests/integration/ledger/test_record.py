@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from maap_stac_orchestration.ledger.discovery import record
+from maap_stac_orchestration.ledger.discovery import record, unknown, with_root
 from maap_stac_orchestration.ledger.jobs import get_job
 from maap_stac_orchestration.ledger.outcomes import finish
 from maap_stac_orchestration.ledger.records import Recorded, State
@@ -235,3 +235,24 @@ def test_recording_a_version_while_a_run_is_at_work_leaves_the_lease(connection:
     discover(connection, seen(job, "b", at=WRITTEN + 5 * SECOND))
     assert states(connection) == {job: "ingesting"}
     assert take(connection).jobs == ()
+
+
+def test_what_would_be_news_can_be_asked_without_writing(connection: Connection) -> None:
+    known_job, other = prefix(1), prefix(2)
+    discover(connection, seen(known_job))
+    asked = [seen(known_job), seen(known_job, "b"), seen(other), seen(other), seen("elsewhere/")]
+    news = unknown(connection, asked)
+    assert sorted((one.key, one.etag) for one in news) == [
+        (f"{known_job}catalog.json", "b"),
+        (f"{other}catalog.json", "a"),
+    ]
+    assert list(states(connection)) == [known_job]
+    assert discover(connection, *news) == Recorded(new=2, known=0, ignored=0)
+    assert unknown(connection, asked) == []
+
+
+def test_jobs_of_which_a_root_catalog_is_known_are_told(connection: Connection) -> None:
+    rooted, nested, other = prefix(1), prefix(2), prefix(3)
+    discover(connection, seen(rooted), seen(nested, name="a/catalog.json"))
+    assert with_root(connection, BUCKET, [rooted, nested, other]) == {rooted}
+    assert with_root(connection, "another-bucket", [rooted]) == set()
