@@ -1,158 +1,177 @@
 """Listing the catalogs of given days, where no queue tells of them, or to see whether a queue has told of all.
 
-Here belongs how a bucket is walked with few requests. Not here: what becomes of the catalogs (`pipeline.discover`).
+Here belongs in which order a bucket is walked, several steps at once, and when a day was seen whole. Not here: the
+steps (`groups`, `dated_tags`, `spans`) and what becomes of the catalogs (`pipeline.discover`).
 
-A bucket lists keys in the order of their bytes, and a day lies below each group (username, algorithm, version, tag).
-So the groups are walked folder by folder, which costs some requests a group and none a job; below `…/YYYY/MM/DD/` keys
-come a thousand a request, and what is left of a job whose root catalog was met is jumped over. A job that wrote a
-hundred thousand files costs about as much as one that wrote ten.
+A bucket lists keys in the order of their bytes, and a day lies below each group (username, algorithm, version, tag). So
+the groups are walked folder by folder, which costs one request each, and one more each for the days of a month that are
+asked for. A listing of many months walks the groups once, keeps them in a file, and takes the months one by one, newest
+first: whoever is interrupted can go on with the months that are left.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date
-from typing import TYPE_CHECKING
+from datetime import date
+from itertools import groupby
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from maap_stac_orchestration.discovery.found import CATALOG_NAME, FoundCatalog, SourceUnavailable, is_storable
-from maap_stac_orchestration.dps.job import OutputPrefix
-from maap_stac_orchestration.dps.output_prefix import OUTPUT_FOLDER, find_output_prefix
+from maap_stac_orchestration.discovery.dated_tags import Look, Search
+from maap_stac_orchestration.discovery.found import FoundCatalog
+from maap_stac_orchestration.discovery.groups import Root, departed
+from maap_stac_orchestration.discovery.pages import Pages
+from maap_stac_orchestration.discovery.spans import AskMonths, spans
+from maap_stac_orchestration.discovery.steps import Seen, Step, Year
+from maap_stac_orchestration.dps.output_prefix import dated_folders
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
-_YEAR = re.compile(r"[0-9]{4}")
-_TWO_DIGITS = re.compile(r"[0-9]{2}/")
-#: Folders of a tag. Tags have two or three; what lies deeper is no layout of the DPS, and a walk has to end somewhere.
-_MAX_TAG_FOLDERS = 12
-#: Sorts behind every key that begins with what it is appended to: keys sort by their UTF-8 bytes, and this is the last
-#: character there is.
-_BEHIND = "\U0010ffff"
+#: Bytes of groups that are kept in memory, some ten thousand of them; more go to a file.
+_GROUPS_IN_MEMORY = 1_000_000
+#: Of so many months of a year and more it is asked first which there are.
+_MANY_MONTHS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder still to be listed."""
+class Whole:
+    """Days of which every catalog has been given."""
 
-    #: Ends in a slash, unless it is the bucket's root.
-    prefix: str
-    #: Folders above and with it: 0 the bucket's root, 1 a user, 2 dps_output, 3 an algorithm, 4 a version, 5… of a tag.
-    level: int
+    days: frozenset[date]
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """What one task found: folders to go down into, days to list, catalogs."""
-
-    folders: tuple[_Folder, ...] = ()
-    day_prefixes: tuple[str, ...] = ()
-    catalogs: tuple[FoundCatalog, ...] = ()
-
-
-_USER, _VERSION = 1, 4
+#: Catalogs of one step, or the days that are through.
+News = tuple[FoundCatalog, ...] | Whole
 
 
 def list_catalogs(
-    store: S3Client, bucket: str, days: Collection[date], *, concurrency: int = 16
-) -> Iterator[tuple[FoundCatalog, ...]]:
-    """The catalogs of the jobs of `days` (UTC), together for each (group, day) that has any, as they are met.
+    client: S3Client,
+    bucket: str,
+    days: Collection[date],
+    *,
+    concurrency: int = 16,
+    search: Search = Search.AMONG,
+    known_groups: Iterable[str] = (),
+) -> Generator[News, None, None]:
+    """The catalogs of the jobs of `days` (UTC), as they are met, and which days are through, newest first.
 
-    Of a job with a catalog.json at its root only that one is given, otherwise every catalog.json in it. A tag that is
-    itself spelled like the beginning of a date and goes on (`2024/07/run/…`) is not looked into: events find such jobs.
+    Of a job with a catalog.json at its root only that one is given, otherwise every catalog.json in it. What takes as
+    much memory as there are groups lies in a temporary file.
+
+    Args:
+        client: reads the bucket, from as many threads at once as `concurrency` says.
+        bucket: the bucket.
+        days: the days of the output prefixes.
+        concurrency: requests that are under way at once.
+        search: how thoroughly to look for tags that begin like timestamps.
+        known_groups: what output prefixes with such tags begin with, where it is known already; walked in any case.
 
     Raises:
         SourceUnavailable: a request failed; what has not been given by then is unknown.
     """
-    wanted = frozenset(days)
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="listing") as pool:
-        pending: set[Future[_Step]] = {pool.submit(_walk, store, bucket, _Folder("", 0), wanted)}
-        try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    step = future.result()
-                    pending |= {pool.submit(_walk, store, bucket, folder, wanted) for folder in step.folders}
-                    pending |= {pool.submit(_list_day, store, bucket, day, wanted) for day in step.day_prefixes}
-                    if step.catalogs:
-                        yield step.catalogs
-        finally:
-            for future in pending:
-                future.cancel()
+    with closing(_Walk(Pages(client, bucket), days, search, concurrency)) as walk:
+        yield from walk.run(known_groups)
 
 
-def _walk(store: S3Client, bucket: str, folder: _Folder, days: Collection[date]) -> _Step:
-    """Lists the folders of one folder and says where to go on."""
-    names = _folders(store, bucket, folder.prefix)
-    if folder.level == _USER:
-        names = [name for name in names if name == f"{OUTPUT_FOLDER}/"]
-    day_prefixes: tuple[str, ...] = ()
-    year = folder.prefix[:-1].rpartition("/")[2]
-    if folder.level > _VERSION and _YEAR.fullmatch(year):
-        # A year, or a part of a tag that looks like one: what has two digits is a month, the rest goes on with a tag.
-        months = {name for name in names if _TWO_DIGITS.fullmatch(name)}
-        day_prefixes = tuple(
-            f"{folder.prefix}{day:%m/%d}/" for day in sorted(days) if f"{day:%Y}" == year and f"{day:%m}/" in months
-        )
-        names = [name for name in names if name not in months]
-    if folder.level >= _VERSION + _MAX_TAG_FOLDERS:
-        names = []
-    return _Step(tuple(_Folder(folder.prefix + name, folder.level + 1) for name in names), day_prefixes)
+class _Walk:
+    """A walk on its way."""
 
+    def __init__(self, pages: Pages, days: Collection[date], search: Search, concurrency: int) -> None:
+        self._pages = pages
+        self._search = search
+        self._concurrency = concurrency
+        #: Year -> the days wanted of it.
+        self._days = {year: frozenset(some) for year, some in groupby(sorted(days), key=lambda day: day.year)}
+        newest_first = sorted(set(days), reverse=True)
+        #: By month.
+        self._parts = [frozenset(some) for _, some in groupby(newest_first, key=lambda day: (day.year, day.month))]
+        #: What is next stands last: a walk that goes down before it goes on has little to remember.
+        self._steps: list[Step] = []
+        self._departed: set[str] = set()
+        #: A line for each group and year: the group, the year, its months or null for all. None while the days of
+        #: groups are listed as soon as they are known.
+        self._groups: IO[str] | None = None
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="listing")
 
-def _folders(store: S3Client, bucket: str, prefix: str) -> list[str]:
-    """The names of the folders directly below a prefix, each with its slash."""
-    names: list[str] = []
-    position: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
-    while True:
-        answer = _list(store, position)
-        names += [common["Prefix"].removeprefix(prefix) for common in answer.get("CommonPrefixes", [])]
-        if not answer["IsTruncated"]:
-            return names
-        position = {**position, "ContinuationToken": answer["NextContinuationToken"]}
+    def close(self) -> None:
+        """Waits for the requests that are under way."""
+        self._pool.shutdown(cancel_futures=True)
 
+    def run(self, known_groups: Iterable[str]) -> Iterator[News]:
+        """Walks."""
+        self._steps.append(Root())
+        for group in known_groups:
+            self._depart(dated_folders(group))
+        if len(self._parts) == 1:
+            yield from self._take_all(iter(()))
+            yield Whole(self._parts[0])
+            return
+        with SpooledTemporaryFile(_GROUPS_IN_MEMORY, "w+", encoding="utf-8", newline="\n") as groups:
+            self._groups = groups
+            # No catalog is met on the way but in folders of tags that begin like timestamps.
+            yield from self._take_all(iter(()))
+            self._groups = None
+            for part in self._parts:
+                groups.seek(0)
+                yield from self._take_all(_spans_of(groups, part))
+                yield Whole(part)
 
-def _list_day(store: S3Client, bucket: str, prefix: str, days: Collection[date]) -> _Step:
-    """The catalogs below one `…/YYYY/MM/DD/`, page by page; jumps over the rest of a job whose root catalog was met."""
-    catalogs: list[FoundCatalog] = []
-    #: Those of the job that the listing is in: nothing else is given of a job that has a root catalog.
-    in_job: list[FoundCatalog] = []
-    job: OutputPrefix | None = None
-    has_root = False
-    position: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix}
-    while True:
-        answer = _list(store, position)
-        for listed in answer.get("Contents", []):
-            key = listed["Key"]
-            if job is None or not key.startswith(job.key):
-                catalogs += in_job
-                in_job, has_root, job = [], False, find_output_prefix(key)
-            if job is None or job.day not in days or has_root or not key.endswith(f"/{CATALOG_NAME}"):
-                continue
-            if not is_storable(key):
-                continue
-            has_root = key == job.key + CATALOG_NAME
-            found = FoundCatalog(
-                bucket, key, listed["ETag"].strip('"'), listed["Size"], listed["LastModified"].astimezone(UTC)
-            )
-            in_job = [found] if has_root else [*in_job, found]
-        if not answer["IsTruncated"]:
-            return _Step(catalogs=(*catalogs, *in_job))
-        if job is not None and has_root:
-            position = {"Bucket": bucket, "Prefix": prefix, "StartAfter": job.key + _BEHIND}
+    def _take_all(self, further: Iterator[Step]) -> Iterator[tuple[FoundCatalog, ...]]:
+        """Takes the steps there are, those that they lead to, and further ones as there is time; gives catalogs."""
+        taken: set[Future[Seen]] = set()
+        while True:
+            while len(taken) < self._concurrency:
+                step = self._steps.pop() if self._steps else next(further, None)
+                if step is None:
+                    break
+                taken.add(self._pool.submit(step.take, self._pages))
+            if not taken:
+                return
+            done, taken = wait(taken, return_when=FIRST_COMPLETED)
+            for future in done:
+                seen = future.result()
+                self._steps += seen.steps
+                self._depart(seen.departures)
+                for year in seen.years:
+                    self._go_into(year)
+                for months in seen.months:
+                    self._go_on(months.group, months.year, months.months)
+                if seen.catalogs:
+                    yield seen.catalogs
+
+    def _depart(self, folders: Iterable[str]) -> None:
+        """Walks folders in which tags depart from timestamps, each once."""
+        for folder in folders:
+            if folder not in self._departed:
+                self._departed.add(folder)
+                self._steps.append(departed(folder))
+
+    def _go_into(self, year: Year) -> None:
+        if self._search is not Search.KNOWN and not year.searched:
+            self._steps.append(Look(year, self._search))
+        wanted = {day.month for day in self._days.get(year.year, ())}
+        if self._groups is not None and len(wanted) >= _MANY_MONTHS:
+            self._steps.append(AskMonths(year.group, year.year))
+        elif wanted:
+            self._go_on(year.group, year.year, wanted)
+
+    def _go_on(self, group: str, year: int, months: Collection[int]) -> None:
+        """Lists the days of a group, now or when their month is due."""
+        if self._groups is None:
+            self._steps += spans(group, [day for day in self._days[year] if day.month in months])
         else:
-            position = {"Bucket": bucket, "Prefix": prefix, "ContinuationToken": answer["NextContinuationToken"]}
+            self._groups.write(json.dumps([group, year, sorted(months)]) + "\n")
 
 
-def _list(store: S3Client, request: ListObjectsV2RequestTypeDef) -> ListObjectsV2OutputTypeDef:
-    try:
-        return store.list_objects_v2(**request)
-    except (ClientError, BotoCoreError) as error:
-        raise SourceUnavailable(
-            f"The folder s3://{request['Bucket']}/{request.get('Prefix', '')} could not be listed: {error}."
-        ) from error
+def _spans_of(groups: IO[str], days: frozenset[date]) -> Iterator[Step]:
+    """The steps for days of one month of all the groups that were written down."""
+    of = min(days)
+    for line in groups:
+        group, year, months = json.loads(line)
+        if year == of.year and of.month in months:
+            yield from spans(group, days)
