@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maap_stac_orchestration.governance.default_collection import DefaultId
+from maap_stac_orchestration.ledger.arrays import array, columns
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.texts import storable, storable_or_none
 
@@ -67,7 +68,7 @@ def own_all(conn: Connection, wanted: Mapping[Names, DefaultId]) -> dict[Names, 
     while waiting:
         every = [candidate for owner in waiting for candidate in candidates[owner]]
         taken: dict[str, tuple[str, Names]] = {
-            row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": every})
+            row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": array(every)})
         }
         taking: dict[Names, str] = {}
         for owner in waiting:
@@ -93,7 +94,7 @@ def would_own(conn: Connection, wanted: Mapping[Names, DefaultId]) -> dict[Names
     Where all ids belong to others it is the preferred one, since nobody is given it.
     """
     every = [candidate for default in wanted.values() for candidate in default.candidates()]
-    taken = {row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": every})}
+    taken = {row[0].lower(): (row[0], row[1:]) for row in conn.execute(_OWNERS, {"candidates": array(every)})}
     ids = {}
     for names, default in wanted.items():
         owner = _stored(default)
@@ -119,11 +120,8 @@ def _take(conn: Connection, taking: Mapping[Names, str]) -> set[str]:
     """The ids that were nobody's until now."""
     if not taking:
         return set()
-    columns: dict[str, list[str | None]] = {"id": [], "username": [], "algorithm": [], "version": [], "tag": []}
-    for owner, id in taking.items():
-        for column, value in zip(columns, (id, *owner), strict=True):
-            columns[column].append(value)
-    return {id for (id,) in conn.execute(_TAKE, columns)}
+    rows = columns(("id", "username", "algorithm", "version", "tag"), ((id, *owner) for owner, id in taking.items()))
+    return {id for (id,) in conn.execute(_TAKE, rows)}
 
 
 def _nothing_left(owner: Names, candidates: list[str]) -> str:

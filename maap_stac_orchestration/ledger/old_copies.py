@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from maap_stac_orchestration.ledger.arrays import array, columns
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.id_moves import DefaultCollection, RawNames
 
@@ -41,11 +42,11 @@ WITH RECURSIVE named (job_id, collection) AS (
         SELECT job.id, held.collection
         FROM ledger.job
         CROSS JOIN unnest(job.collections) AS held (collection)
-        WHERE job.id = ANY (%(ids)s)
+        WHERE job.id = ANY (%(ids)s::bigint[])
         UNION
         SELECT job_id, collection
         FROM ledger.decision
-        WHERE job_id = ANY (%(ids)s) AND collection IS NOT NULL
+        WHERE job_id = ANY (%(ids)s::bigint[]) AND collection IS NOT NULL
     )
     UNION
     SELECT named.job_id, id_move.target
@@ -77,7 +78,7 @@ RETURNING item.job_id, item.collection, item.id
 
 def collections_of(conn: Connection, jobs: Sequence[int]) -> dict[int, list[str]]:
     """Number of a job -> all collections that items of it may have been written to; jobs without any are not in it."""
-    return dict(conn.execute(_COLLECTIONS, {"ids": list(jobs)}).fetchall()) if jobs else {}
+    return dict(conn.execute(_COLLECTIONS, {"ids": array(jobs)}).fetchall()) if jobs else {}
 
 
 def elsewhere(conn: Connection, going: Sequence[Place], collections: Mapping[int, Sequence[str]]) -> list[WrittenCopy]:
@@ -89,7 +90,7 @@ def elsewhere(conn: Connection, going: Sequence[Place], collections: Mapping[int
         collections: number of a job -> the collections to look into.
     """
     named = [(job, collection) for job, some in collections.items() for collection in some]
-    asked = _columns(going) | {"named_job": [job for job, _ in named], "named": [one for _, one in named]}
+    asked = _columns(going) | columns(("named_job", "named"), named)
     return [
         WrittenCopy(Place(*row[:3]), None if row[3] is None else DefaultCollection(row[3], RawNames(*row[4:])))
         for row in conn.execute(_ELSEWHERE, asked)
@@ -104,10 +105,5 @@ def forget(conn: Connection, places: Iterable[Place]) -> list[Place]:
     return [Place(*row) for row in conn.execute(_FORGET, _columns(places))]
 
 
-def _columns(places: Iterable[Place]) -> dict[str, list[object]]:
-    rows = list(places)
-    return {
-        "job": [row.job_id for row in rows],
-        "collection": [row.collection for row in rows],
-        "id": [row.item_id for row in rows],
-    }
+def _columns(places: Iterable[Place]) -> dict[str, str]:
+    return columns(("job", "collection", "id"), places)

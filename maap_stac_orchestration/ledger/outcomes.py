@@ -5,10 +5,10 @@ Here belongs the end of a lease. Not here: taking it (`claims`), and who wrote w
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from maap_stac_orchestration.ledger.arrays import EMPTY, array, columns
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import Batch, Finished, FinishedJob, Pin, State
 from maap_stac_orchestration.ledger.texts import LONGEST_NAME, storable, storable_or_none
@@ -21,7 +21,7 @@ _CATALOG = "catalog.json"
 _HOLD = """
 SELECT id, generation
 FROM ledger.job
-WHERE id = ANY (%(ids)s) AND batch_id = %(batch)s AND state = 'ingesting'
+WHERE id = ANY (%(ids)s::bigint[]) AND batch_id = %(batch)s AND state = 'ingesting'
 ORDER BY id
 FOR NO KEY UPDATE
 """
@@ -47,7 +47,7 @@ ON CONFLICT (bucket, key, etag) DO NOTHING
 _CURRENT_CATALOGS = """
 SELECT DISTINCT ON (job_id, key) job_id, key, etag
 FROM ledger.catalog
-WHERE job_id = ANY (%(ids)s)
+WHERE job_id = ANY (%(ids)s::bigint[])
 ORDER BY job_id, key, last_modified DESC, id DESC
 """
 
@@ -126,11 +126,11 @@ ORDER BY id
 """
 
 _FORGET = (
-    "DELETE FROM ledger.problem WHERE job_id = ANY (%(ids)s)",
-    "DELETE FROM ledger.job_code WHERE job_id = ANY (%(ids)s)",
-    "DELETE FROM ledger.job_collection WHERE job_id = ANY (%(ids)s)",
-    "DELETE FROM ledger.job_item WHERE job_id = ANY (%(ids)s)",
-    "DELETE FROM ledger.document WHERE job_id = ANY (%(ids)s)",
+    "DELETE FROM ledger.problem WHERE job_id = ANY (%(ids)s::bigint[])",
+    "DELETE FROM ledger.job_code WHERE job_id = ANY (%(ids)s::bigint[])",
+    "DELETE FROM ledger.job_collection WHERE job_id = ANY (%(ids)s::bigint[])",
+    "DELETE FROM ledger.job_item WHERE job_id = ANY (%(ids)s::bigint[])",
+    "DELETE FROM ledger.document WHERE job_id = ANY (%(ids)s::bigint[])",
 )
 
 _PROBLEMS = """
@@ -232,7 +232,7 @@ def finish(
     if not ended:
         return Finished(frozenset(), frozenset(), frozenset())
     with conn.transaction():
-        held: dict[int, int] = dict(conn.execute(_HOLD, {"ids": list(ended), "batch": batch.batch_id}).fetchall())
+        held: dict[int, int] = dict(conn.execute(_HOLD, {"ids": array(ended), "batch": batch.batch_id}).fetchall())
         lost = frozenset(ended.keys() - held.keys())
         # In the order of their numbers, in which all that lock several jobs lock them.
         jobs = {number: ended[number] for number in held}
@@ -265,14 +265,14 @@ def _record_read_catalogs(conn: Connection, batch: Batch, jobs: Mapping[int, Fin
     """Records the catalogs that were read, so that their late events change nothing."""
     read = {(number, pin.key): pin for number, job in jobs.items() for pin in _catalogs(job)}
     if read:
-        columns = _columns(
+        versions = columns(
             ("job", "key", "etag", "version_id", "size", "last_modified", "claimed"),
             (
                 (number, key, *_version(pin), pin.last_modified, jobs[number].claim.catalogs.get(key))
                 for (number, key), pin in read.items()
             ),
         )
-        conn.execute(_READ_CATALOGS, columns | {"batch": batch.batch_id})
+        conn.execute(_READ_CATALOGS, versions | {"batch": batch.batch_id})
 
 
 def _version(pin: Pin) -> tuple[str, str | None, int]:
@@ -292,7 +292,7 @@ def _changed_meanwhile(conn: Connection, jobs: Mapping[int, FinishedJob]) -> fro
     }
     return frozenset(
         number
-        for number, key, etag in conn.execute(_CURRENT_CATALOGS, {"ids": list(jobs)})
+        for number, key, etag in conn.execute(_CURRENT_CATALOGS, {"ids": array(jobs)})
         if covered[number].get(key) != etag
     )
 
@@ -310,30 +310,30 @@ def _write(
 ) -> None:
     run = {"run_id": batch.run_id}
     problems = _problems(jobs)
-    targets = _columns(
+    targets = columns(
         ("target_job", "target"),
         ((number, storable(collection)) for number, job in jobs.items() for collection in job.collections),
     )
     counted = {"problem_job": problems["job"], "problem_code": problems["code"]}
     conn.execute(_FINISH, _ends(jobs, again, told) | counted | targets | run)
     for statement in _FORGET:
-        conn.execute(statement, {"ids": list(jobs)})
-    if problems["job"]:
+        conn.execute(statement, {"ids": array(jobs)})
+    if problems["job"] != EMPTY:
         conn.execute(_PROBLEMS, problems)
         conn.execute(_JOB_CODES, {"job": problems["job"], "code": problems["code"]})
-    if targets["target"]:
+    if targets["target"] != EMPTY:
         conn.execute(_JOB_COLLECTIONS, targets)
     for statement, rows in (
         (_JOB_ITEMS, _items(jobs)),
         (_DOCUMENTS, _documents(jobs)),
         (_DECISIONS, _decisions(jobs)),
     ):
-        if rows["job"]:
+        if rows["job"] != EMPTY:
             # After the names of the jobs, which stand in the audit trail, were brought up to date.
             conn.execute(statement, rows | run)
 
 
-def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int], told: Mapping[int, str]) -> dict[str, list[object]]:
+def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int], told: Mapping[int, str]) -> dict[str, str]:
     def row(number: int, job: FinishedJob) -> tuple[object, ...]:
         names = job.names
         dates: list[datetime] = [pin.last_modified for pin in _catalogs(job) if pin.last_modified is not None]
@@ -356,16 +356,16 @@ def _ends(jobs: Mapping[int, FinishedJob], again: frozenset[int], told: Mapping[
             storable_or_none(told.get(number)),
         )
 
-    columns = (
+    names_of_columns = (
         *("job", "state", "again", "loaded", "unchanged", "fallback", "refused", "items"),
         *("algorithm", "version", "tag", "named", "modified", "attempt", "awaiting_until"),
         "told",
     )
-    return _columns(columns, (row(number, job) for number, job in jobs.items()))
+    return columns(names_of_columns, (row(number, job) for number, job in jobs.items()))
 
 
-def _problems(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
-    return _columns(
+def _problems(jobs: Mapping[int, FinishedJob]) -> dict[str, str]:
+    return columns(
         ("job", "position", "code", "severity", "object", "message", "fix"),
         (
             (
@@ -383,8 +383,8 @@ def _problems(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
     )
 
 
-def _items(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
-    return _columns(
+def _items(jobs: Mapping[int, FinishedJob]) -> dict[str, str]:
+    return columns(
         ("job", "position", "id", "result", "source_key", "collection", "requested"),
         (
             (
@@ -402,9 +402,9 @@ def _items(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
     )
 
 
-def _documents(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
+def _documents(jobs: Mapping[int, FinishedJob]) -> dict[str, str]:
     read = {(number, storable(pin.key)): pin for number, job in jobs.items() for pin in job.pins}
-    return _columns(
+    return columns(
         ("job", "key", "etag", "version_id", "sha256", "size", "last_modified"),
         (
             (number, key, pin.etag, pin.version_id, pin.sha256, pin.size, pin.last_modified)
@@ -413,8 +413,8 @@ def _documents(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
     )
 
 
-def _decisions(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
-    return _columns(
+def _decisions(jobs: Mapping[int, FinishedJob]) -> dict[str, str]:
+    return columns(
         ("job", "requested", "code", "outcome", "collection", "rule", "message", "registry_version"),
         (
             (
@@ -431,12 +431,3 @@ def _decisions(jobs: Mapping[int, FinishedJob]) -> dict[str, list[object]]:
             for decision in job.decisions
         ),
     )
-
-
-def _columns(names: Sequence[str], rows: Iterable[tuple[object, ...]]) -> dict[str, list[object]]:
-    """Rows as the arrays that one statement takes for all of them."""
-    columns: dict[str, list[object]] = defaultdict(list, {name: [] for name in names})
-    for row in rows:
-        for name, value in zip(names, row, strict=True):
-            columns[name].append(value)
-    return dict(columns)
