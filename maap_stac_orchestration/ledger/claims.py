@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from uuid import uuid4
+from datetime import date, timedelta
 
+from maap_stac_orchestration.ledger.arrays import columns
+from maap_stac_orchestration.ledger.batches import note_batch
 from maap_stac_orchestration.ledger.connection import Connection
-from maap_stac_orchestration.ledger.records import Batch, ClaimedJob, DueDay, GivenUp, RunBatch
+from maap_stac_orchestration.ledger.records import Batch, DueDay, GivenUp, RunBatch
 
 # Those that were tried too often, and whose last try did not come to an end.
 _GIVE_UP = """
@@ -85,37 +86,7 @@ taken AS (
     WHERE job.id = weighed.id
       AND (weighed.number = 1 OR (weighed.items <= %(max_items)s AND weighed.weight <= %(max_jobs)s))
     RETURNING job.id, job.attempts
-),
-noted AS (
-    INSERT INTO ledger.transition (job_id, state, run_id, attempt)
-    SELECT id, 'ingesting', %(run_id)s, attempts
-    FROM taken
-    ORDER BY id
 )
-SELECT count(*) FROM taken
-"""
-
-_BATCH = """
-INSERT INTO ledger.batch (id, run_id, day, jobs) VALUES (%(batch)s, %(run_id)s, %(day)s, %(jobs)s)
-"""
-
-# The newest version of each catalog of the batch's jobs, in the order in which the jobs were due.
-_CLAIMED = """
-SELECT
-    job.id, job.bucket, job.prefix, current.catalogs, job.catalog_modified, job.attempts, job.generation,
-    job.wait_until, job.day
-FROM ledger.job
-CROSS JOIN LATERAL (
-    SELECT coalesce(jsonb_object_agg(version.key, version.etag), '{}') AS catalogs
-    FROM (
-        SELECT DISTINCT ON (catalog.key) catalog.key, catalog.etag
-        FROM ledger.catalog
-        WHERE catalog.job_id = job.id
-        ORDER BY catalog.key, catalog.last_modified DESC, catalog.id DESC
-    ) AS version
-) AS current
-WHERE job.batch_id = %(batch)s AND job.state = 'ingesting'
-ORDER BY job.priority, job.job_time, job.id
 """
 
 _RENEW = """
@@ -148,14 +119,7 @@ taken AS (
     FROM free
     WHERE job.id = free.id
     RETURNING job.id, job.attempts
-),
-noted AS (
-    INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
-    SELECT id, 'ingesting', %(run_id)s, attempts, 'A step of an earlier run is run again.'
-    FROM taken
-    ORDER BY id
 )
-SELECT count(*) FROM taken
 """
 
 # At once after the first try; after more of them with pauses of 30 s, 4 min, 13 min …, so that an hour in which a
@@ -249,26 +213,25 @@ def claim(
         wait_deadline: how long after its catalog what a job lacks may still arrive.
         max_attempts: tries before a job that never comes to an end is given up.
     """
-    batch_id = str(uuid4())
     with conn.transaction():
         given_up = tuple(
             GivenUp(*row) for row in conn.execute(_GIVE_UP, {"day": day, "max_attempts": max_attempts}).fetchall()
         )
-        claimed = _count(
+        batch = note_batch(
             conn,
             _CLAIM,
             {
                 "day": day,
-                "batch": batch_id,
                 "run_id": run_id,
                 "lease": lease,
                 "max_jobs": max_jobs,
                 "max_items": max_items,
                 "wait_deadline": wait_deadline,
                 "max_attempts": max_attempts,
+                "reason": None,
             },
         )
-        return replace(_batch(conn, batch_id, run_id, claimed), given_up=given_up)
+        return replace(batch, given_up=given_up)
 
 
 def renew(conn: Connection, batch_id: str, lease: timedelta) -> bool:
@@ -288,21 +251,18 @@ def retake(conn: Connection, batch: Batch, run_id: str, lease: timedelta) -> Bat
     From then on the former batch holds nothing, so that a run that was thought dead changes nothing. Jobs that ended,
     that another run claimed, or of which a newer catalog is known are left out.
     """
-    batch_id = str(uuid4())
     with conn.transaction():
-        claimed = _count(
+        return note_batch(
             conn,
             _RETAKE,
             {
-                "job": [job.job_id for job in batch.jobs],
-                "generation": [job.generation for job in batch.jobs],
+                **columns(("job", "generation"), ((job.job_id, job.generation) for job in batch.jobs)),
                 "former": batch.batch_id,
-                "batch": batch_id,
                 "run_id": run_id,
                 "lease": lease,
+                "reason": "A step of an earlier run is run again.",
             },
         )
-        return _batch(conn, batch_id, run_id, claimed)
 
 
 def release(conn: Connection, *, run_id: str | None = None, batch_id: str | None = None, reason: str = "") -> int:
@@ -314,7 +274,9 @@ def release(conn: Connection, *, run_id: str | None = None, batch_id: str | None
         The number of jobs.
     """
     with conn.transaction():
-        return _count(conn, _RELEASE, {"run_id": run_id, "batch": batch_id, "reason": reason})
+        row = conn.execute(_RELEASE, {"run_id": run_id, "batch": batch_id, "reason": reason}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def due_days(conn: Connection) -> list[DueDay]:
@@ -328,22 +290,3 @@ def batches_of(conn: Connection, run_ids: Sequence[str]) -> Mapping[str, tuple[R
     for batch_id, run_id, day, claimed_at, jobs in conn.execute(_BATCHES_OF, {"run_ids": list(run_ids)}):
         found[run_id] = (*found.get(run_id, ()), RunBatch(str(batch_id), run_id, day, claimed_at, jobs))
     return found
-
-
-def _batch(conn: Connection, batch_id: str, run_id: str, claimed: int) -> Batch:
-    if not claimed:
-        return Batch(batch_id, run_id, ())
-    rows = conn.execute(_CLAIMED, {"batch": batch_id}).fetchall()
-    day: date = rows[0][-1]
-    conn.execute(_BATCH, {"batch": batch_id, "run_id": run_id, "day": day, "jobs": claimed})
-    return Batch(batch_id, run_id, tuple(_claimed(row[:-1]) for row in rows))
-
-
-def _claimed(row: tuple[int, str, str, dict[str, str], datetime, int, int, datetime]) -> ClaimedJob:
-    return ClaimedJob(*row)
-
-
-def _count(conn: Connection, statement: str, parameters: Mapping[str, object]) -> int:
-    row = conn.execute(statement, parameters).fetchone()
-    assert row is not None
-    return int(row[0])

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from uuid import uuid4
 
-from maap_stac_orchestration.ledger.claims import _batch
+from maap_stac_orchestration.ledger.batches import note_batch
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import Batch
 
@@ -51,14 +50,7 @@ taken AS (
     FROM named
     WHERE job.id = named.id
     RETURNING job.id, job.attempts
-),
-noted AS (
-    INSERT INTO ledger.transition (job_id, state, run_id, attempt, reason)
-    SELECT id, 'ingesting', %(run_id)s, attempts, 'Somebody asked for this job.'
-    FROM taken
-    ORDER BY id
 )
-SELECT count(*) FROM taken
 """
 
 
@@ -91,20 +83,18 @@ def claim_jobs(
     with conn.transaction():
         for _, buckets, prefixes in _days(conn, wanted):
             known |= set(zip(buckets, prefixes, strict=True))
-            batch_id = str(uuid4())
-            row = conn.execute(
+            batch = note_batch(
+                conn,
                 _CLAIM,
                 {
                     "bucket": buckets,
                     "prefix": prefixes,
-                    "batch": batch_id,
                     "run_id": run_id,
                     "lease": lease,
                     "wait_deadline": wait_deadline,
+                    "reason": "Somebody asked for this job.",
                 },
-            ).fetchone()
-            assert row is not None
-            batch = _batch(conn, batch_id, run_id, row[0])
+            )
             if batch.jobs:
                 batches.append(batch)
     taken = {(job.bucket, job.prefix) for batch in batches for job in batch.jobs}

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from maap_stac_orchestration.ledger import claims, collections, default_ids, discovery, still_broken
+from maap_stac_orchestration.ledger import batches, claims, collections, default_ids, discovery, still_broken
 from maap_stac_orchestration.stack.postgres import PostgresServer
 
 from .build import BUCKET, DAY, LEASE, MAX_ATTEMPTS, WAIT, WRITTEN, Connection, nodes, plan
@@ -96,11 +96,12 @@ CLAIM = {
     "max_items": 10_000,
     "wait_deadline": WAIT,
     "max_attempts": MAX_ATTEMPTS,
+    "reason": None,
 }
 
 
 def test_claiming_reads_what_is_due_on_its_day_in_order_and_stops(connection: Connection) -> None:
-    found = plan(connection, claims._CLAIM, CLAIM)
+    found = plan(connection, claims._CLAIM + batches.NOTED, CLAIM)
     indexes, rows = read(found, "job")
     assert "job_due" in indexes
     assert rows <= 2 * CLAIM["max_jobs"]
@@ -118,10 +119,10 @@ def test_finding_days_reads_what_is_due(connection: Connection) -> None:
     assert rows <= 2 * 10 * 100  # at most so many of each day
 
 
-@pytest.mark.parametrize("statement", [claims._RENEW, claims._CLAIMED])
+@pytest.mark.parametrize("statement", [claims._RENEW, batches._CLAIMED])
 def test_a_run_reads_what_it_holds(connection: Connection, statement: str) -> None:
     with connection.transaction():
-        connection.execute(claims._CLAIM, CLAIM)
+        connection.execute(claims._CLAIM + batches.NOTED, CLAIM)
     found = plan(connection, statement, {"batch": CLAIM["batch"], "lease": timedelta(minutes=1)})
     _, rows = read(found, "job")
     assert rows <= 2 * CLAIM["max_jobs"]
