@@ -159,8 +159,8 @@ def list_days(
     listings = {bucket: _Listing(conn, priority, dry_run) for bucket in groups}
     failures: list[SourceUnavailable] = []
     try:
-        with closing(list_buckets(s3, buckets, days, search=_SEARCH[source], known_groups=groups)) as heard:
-            for bucket, news in heard:
+        with closing(list_buckets(s3, buckets, days, search=_SEARCH[source], known_groups=groups)) as news_of_buckets:
+            for bucket, news in news_of_buckets:
                 listing = listings[bucket]
                 if isinstance(news, SourceUnavailable):
                     failures.append(news)
@@ -215,7 +215,7 @@ class _Listing:
             self.record()
 
     def record(self) -> None:
-        """Records what waits, and commits."""
+        """Records what waits, and commits; a dry run only counts."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
