@@ -65,7 +65,7 @@ def _unusable(value: Any) -> str | None:
         return "is not a text"
     if not value.strip():
         return "is empty"
-    if any(not character.isprintable() for character in value):
+    if not value.isprintable():
         return "holds characters that cannot be printed"
     return None
 

@@ -24,6 +24,7 @@ from maap_stac_orchestration.dps.job import Job, JobMetadata, OutputPrefix
 from maap_stac_orchestration.dps.metadata import is_metadata_name, parse_metadata
 from maap_stac_orchestration.dps.output_prefix import parse_output_prefix
 from maap_stac_orchestration.pipeline.batch import ClaimedJob, Pin, ReadItem, ReadJob
+from maap_stac_orchestration.pipeline.listings import Listings
 from maap_stac_orchestration.pipeline.walk import Document, Node, Reader, Walk, for_each, pin
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
@@ -77,12 +78,18 @@ async def read_all(
 ) -> list[ReadJob]:
     """`read_jobs` for callers that have an event loop already."""
     reader = Reader(store, settings.max_concurrency)
+    readings = [_JobReading(claim, reader, settings, now) for claim in claims]
+    listings = Listings((reading.place for reading in readings), reader, settings.max_job_seconds)
     results: list[ReadJob | None] = [None] * len(claims)
+    # As many jobs as slots keep every slot busy; only the documents of fewer are read side by side from the start.
+    few = len(claims) < settings.max_concurrency
 
     async def read(number: int) -> None:
-        results[number] = await _JobReading(claims[number], reader, settings, now).read()
+        results[number] = await readings[number].read(listings, side_by_side=few)
 
-    await for_each(range(len(claims)), read, settings.max_concurrency)
+    # Neighbours one after another, so that what is listed of them together need not be kept for long.
+    order = sorted(range(len(claims)), key=lambda number: (claims[number].bucket, claims[number].prefix))
+    await for_each(order, read, settings.max_concurrency)
     assert None not in results
     return [result for result in results if result is not None]
 
@@ -112,10 +119,13 @@ class _JobReading:
         self._prefix: OutputPrefix = parse_output_prefix(claim.prefix)
         self._root = f"{self._prefix.key}{CATALOG_NAME}"
 
-    async def read(self) -> ReadJob:
+    @property
+    def place(self) -> tuple[str, OutputPrefix]:
+        return self._claim.bucket, self._prefix
+
+    async def read(self, listings: Listings, *, side_by_side: bool) -> ReadJob:
         try:
-            async with self._reader.slots, asyncio.timeout(self._settings.max_job_seconds):
-                listed = await self._reader.store.list(self._claim.bucket, self._prefix.key)
+            listed = await listings.of(self._claim.bucket, self._prefix.key)
         except TimeoutError:
             detail = f"Listing its objects took longer than {self._settings.max_job_seconds:g} s."
             return self._result(None, problems=[Problem(Code.TOO_MANY_ITEMS, self._root, detail)])
@@ -140,7 +150,7 @@ class _JobReading:
         async def read_documents() -> None:
             await walk.read_from(catalogs)
 
-        await for_each((read_metadata, read_documents), lambda do: do(), 2)
+        await for_each((read_metadata, read_documents), lambda do: do(), 2 if side_by_side else 1)
         return self._assemble(metadata[0], walk, catalogs)
 
     def _catalogs(self, files: Mapping[str, ObjectInfo]) -> list[str]:

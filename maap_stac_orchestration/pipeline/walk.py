@@ -303,7 +303,7 @@ async def for_each(things: Collection[T], do: Callable[[T], Awaitable[None]], co
     Raises:
         Exception: whatever `do` raised first.
     """
-    if len(things) <= 1:
+    if min(len(things), concurrency) <= 1:
         # Most jobs have one catalog and one item; a task for each would cost more than they do.
         for thing in things:
             await do(thing)

@@ -6,9 +6,13 @@ is nobody's fault in the job (the store does not answer). Not here: how a store 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol, runtime_checkable
+
+#: Objects of one page of a listing, which is what S3 gives at most.
+PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +90,21 @@ class ObjectStore(Protocol):
             ObjectTooLarge: it has more bytes.
             ObjectUnreadable: the store has it and does not give it.
             StoreUnavailable: the store failed.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsInPages(Protocol):
+    """A store of objects that can begin a listing anywhere."""
+
+    async def list_after(self, bucket: str, prefix: str, after: str) -> Sequence[ObjectInfo] | None:
+        """The first objects whose key begins with `prefix`, a text that is empty or ends in `/`, and comes after
+        `after`: as many as `PAGE`, fewer only where there are no more. They come in the order in which the store has
+        them, which in S3 is that of the keys, except in directory buckets. None where there is a key among them that
+        cannot be told in a page; `list` tells it.
+
+        Raises:
+            StoreUnavailable: the listing could not be had.
         """
         ...

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedErro
 from obstore.store import S3Store
 
 from maap_stac_orchestration.store.objects import (
+    PAGE,
     Fetched,
     ObjectInfo,
     ObjectMissing,
@@ -30,6 +32,7 @@ from maap_stac_orchestration.store.objects import (
 
 if TYPE_CHECKING:
     import boto3
+    from obstore import ObjectMeta
     from obstore.auth.boto3 import Boto3CredentialProvider
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
@@ -47,6 +50,9 @@ _RETRY: RetryConfig = {
 
 #: Bytes of an object that are there when its head is.
 _COMES_AT_ONCE = 64 * 1024
+
+#: An empty segment, `.` or `..`.
+_ODD_SEGMENT = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
 
 # S3's words for an object that is there and that nobody can read now; they say nothing about the bucket.
 _UNREADABLE = {
@@ -106,12 +112,24 @@ class S3Objects:
             except InvalidPathError:
                 # One key with `//` or a control character, which any job can write, and obstore gives nothing at all.
                 return await asyncio.to_thread(self._with_boto3, _list_any_names, bucket, prefix)
-        listed = [
-            ObjectInfo(one["path"], one["size"], _unquoted(one["e_tag"]), one["last_modified"], one["version"])
-            for one in found
-        ]
+        listed = [_info(one) for one in found]
         listed.sort(key=lambda info: info.key)
         return listed
+
+    async def list_after(self, bucket: str, prefix: str, after: str) -> Sequence[ObjectInfo] | None:
+        """See `ListsInPages.list_after`."""
+        if not (_is_plain(prefix.removesuffix("/")) and _is_plain(after)):
+            return None
+        store = await self._store(bucket)
+        with _telling(bucket, prefix):
+            pages = obstore.list(store, prefix or None, offset=after, chunk_size=PAGE)
+            try:
+                found = await anext(pages)
+            except StopAsyncIteration:
+                return []
+            except InvalidPathError:
+                return None
+        return [_info(one) for one in found]
 
     async def get(self, bucket: str, key: str, max_bytes: int) -> Fetched:
         """See `ObjectStore.get`."""
@@ -231,6 +249,12 @@ class S3Objects:
             return self._client
 
 
+def _info(listed: ObjectMeta) -> ObjectInfo:
+    return ObjectInfo(
+        listed["path"], listed["size"], _unquoted(listed["e_tag"]), listed["last_modified"], listed["version"]
+    )
+
+
 def _list_any_names(client: Any, bucket: str, prefix: str) -> list[ObjectInfo]:
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -273,7 +297,7 @@ def _get_any_name(client: Any, bucket: str, key: str, max_bytes: int) -> Fetched
 
 def _is_plain(key: str) -> bool:
     """Whether obstore addresses this very key: it refuses some spellings and quietly mends others (`a/` to `a`)."""
-    return key.isprintable() and not any(segment in {"", ".", ".."} for segment in key.split("/"))
+    return key.isprintable() and _ODD_SEGMENT.search(key) is None
 
 
 def _unquoted(etag: str | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from maap_stac_orchestration.store.local import LocalObjects
 from maap_stac_orchestration.store.objects import (
+    PAGE,
     ObjectMissing,
     ObjectTooLarge,
     ObjectUnreadable,
@@ -268,3 +269,34 @@ def test_boto3_is_what_finds_credentials_in_a_profile(bucket, monkeypatch, tmp_p
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     with pytest.raises(StoreUnavailable, match="Correct AWS_PROFILE"):
         asyncio.run(S3Objects.from_environment().get(bucket.name, "a.json", 10))
+
+
+async def test_a_listing_begins_after_a_key(bucket, objects):  # noqa: F811
+    for name in [*NAMES, "q/other.json", "pp.json"]:
+        bucket.put(name, name)
+
+    whole = await objects.list(bucket.name, "p/")
+
+    assert await objects.list_after(bucket.name, "p/", "p") == whole
+    for number, info in enumerate(whole):
+        assert await objects.list_after(bucket.name, "p/", info.key) == whole[number + 1 :]
+
+
+@pytest.mark.parametrize("odd", ODD_NAMES)
+async def test_a_page_with_an_odd_name_cannot_be_had(bucket, objects, odd):  # noqa: F811
+    for name in [odd, "p/z.json"]:
+        bucket.put(name, name)
+
+    assert await objects.list_after(bucket.name, "p/", "p") is None
+    assert await objects.list_after(bucket.name, "p/", odd) is None
+
+
+async def test_a_listing_after_a_key_gives_one_page(bucket, objects):  # noqa: F811
+    for number in range(PAGE + 5):
+        bucket.put(f"p/{number:05}", b"")
+
+    first = await objects.list_after(bucket.name, "p/", "p")
+    rest = await objects.list_after(bucket.name, "p/", first[-1].key)
+
+    assert [len(first), len(rest)] == [PAGE, 5]
+    assert [info.key for info in [*first, *rest]] == [f"p/{number:05}" for number in range(PAGE + 5)]
