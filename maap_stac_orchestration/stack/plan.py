@@ -29,9 +29,17 @@ BUCKET = "maap-ops-workspace"
 #: The database of pgstac and the ledger on the stack's own server.
 DATABASE = "maap"
 DAGSTER_DATABASE = "dagster"
-#: Seconds that Dagster waits for its code server's answer. With the default of 60 a run was seen to fail before it
-#: began, on a machine with two cores and a load of 16.
-_PATIENCE = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "180"}
+#: What keeps Dagster from giving up what only takes a while, where it is not set otherwise.
+_PATIENCE = {
+    # Seconds to wait for the code server's answer. With the default of 60 a run was seen to fail before it began, on a
+    # machine with two cores and a load of 16.
+    "DAGSTER_GRPC_TIMEOUT_SECONDS": "180",
+    # A daemon that comes up before the code server sees no assets, and takes those of a backfill under way for removed:
+    # without this it fails the backfill for good and cancels its runs. Seen when both had been killed.
+    "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
+    # Times that the daemon may stumble over a backfill (a database that restarts), in its whole life; hours, here.
+    "DAGSTER_MAX_BACKFILL_RETRIES": "100",
+}
 #: The variable that dagster.yaml takes Dagster's database from.
 DAGSTER_URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 

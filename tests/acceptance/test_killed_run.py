@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 
 from tests.acceptance.client import StackClient, eventually
+from tests.acceptance.stopped_load import MOMENTS, held, waiting_process
 
 pytestmark = pytest.mark.stack
 
 JOBS, ITEMS = 4, 25
 USER, ALGORITHM, VERSION = "killer-user", "steady", "v1"
-
-#: Where the load is stopped, and the statement that stops it there. The first waits to become the collection's one
-#: writer; the second has written its items to pgstac, in a transaction that never ends.
-MOMENTS = {
-    "before": "SELECT pg_advisory_xact_lock(hashtextextended('maap-stac collection writer ' || %(collection)s, 0))",
-    "amid": "LOCK TABLE ledger.item IN EXCLUSIVE MODE",
-}
 
 
 def _collection(tag: str) -> str:
@@ -65,31 +56,6 @@ def _put_jobs(client: StackClient, tag: str, begin: datetime) -> list[str]:
     return prefixes
 
 
-@contextmanager
-def _held(client: StackClient, statement: str, collection: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """Holds a lock while the block runs; gives a second connection to look with."""
-    url = client.stack["database_url"]
-    with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as looker:
-        holder.execute(statement, {"collection": collection} if "%(" in statement else None)
-        try:
-            yield looker
-        finally:
-            holder.rollback()
-
-
-def _waiting_process(looker: psycopg.Connection[tuple[Any, ...]]) -> psutil.Process | None:
-    """The process of this machine whose session in the database waits for a lock in the midst of a load."""
-    row = looker.execute(
-        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    ).fetchone()
-    if row is None:
-        return None
-    for connection in psutil.net_connections("tcp"):
-        if connection.laddr and connection.laddr.port == row[0] and connection.pid:
-            return psutil.Process(connection.pid)
-    return None
-
-
 def _contents(client: StackClient, tag: str) -> dict[str, Any]:
     """The items of a collection without what differs from one submission to the next."""
     items = {}
@@ -107,9 +73,9 @@ def test_a_run_killed_while_it_loads_ends_in_the_same_database_as_an_undisturbed
     client = StackClient(stack)
     killed, calm = f"killed-{moment}", f"calm-{moment}"
     begin = datetime.now(UTC).replace(microsecond=len(moment) * 1000)
-    with _held(client, MOMENTS[moment], _collection(killed)) as looker:
+    with held(client, MOMENTS[moment], _collection(killed)) as looker:
         disturbed = _put_jobs(client, killed, begin - timedelta(minutes=10))
-        process = eventually(lambda: _waiting_process(looker), 120)
+        process = eventually(lambda: waiting_process(looker), 120)
         assert process.pid != os.getpid()
         process.send_signal(signal.SIGKILL)
     jobs = client.await_jobs(disturbed, timeout=240)
