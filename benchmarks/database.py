@@ -28,9 +28,20 @@ class Databases:
     @contextmanager
     def fresh(self) -> Iterator[str]:
         """The URL of a migrated database with nothing in it, which is gone afterwards."""
+        with self._copy(_TEMPLATE) as url:
+            yield url
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The URL of a database without any schema of ours, which is gone afterwards."""
+        with self._copy("template1") as url:
+            yield url
+
+    @contextmanager
+    def _copy(self, template: str) -> Iterator[str]:
         name = sql.Identifier(f"round_{next(self._numbers)}")
         with psycopg.connect(self._server.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(_TEMPLATE)))
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
             # What the round before left to be written is not this round's work.
             connection.execute("CHECKPOINT")
         try:

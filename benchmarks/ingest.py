@@ -22,7 +22,8 @@ from benchmarks.result import CannotMeasure, Result
 _ROUNDS = 3
 #: Before anything is measured, both ways have imported what they need and the server has its code in memory.
 _WARM = Outputs(jobs=20)
-_BASELINE = (
+#: What ingesting is compared with, a phrase.
+BASELINE = (
     "what MAAP runs today, modelled: jobs one after another, pystac with a client opened for each read, stac-pydantic, "
     f"pypgstac's Loader in batches of {today.BATCH} with a connection for each collection"
 )
@@ -69,7 +70,7 @@ def _measure(name: str, outputs: Outputs, *, must: float, aim: float, latency: f
         unit="times as fast, more is better",
         must=must,
         aim=aim,
-        baseline=f"{_BASELINE}; it took {baseline_took:.3g} s, this project {ours_took:.3g} s",
+        baseline=f"{BASELINE}; it took {baseline_took:.3g} s, this project {ours_took:.3g} s",
         rounds=ratios,
     )
 
@@ -95,8 +96,17 @@ def _seconds(way: Way, places: Databases, server: Server, outputs: Outputs) -> f
         began = time.perf_counter()
         way(server, conninfo, outputs)
         taken = time.perf_counter() - began
-        with psycopg.connect(conninfo) as connection:
-            row = connection.execute("SELECT count(*), count(DISTINCT collection) FROM pgstac.items").fetchone()
-        if row != (outputs.items, outputs.collections):
-            raise CannotMeasure(f"{way.__name__} loaded {row} items and collections, not {outputs.items}.")
+        count_back(conninfo, way.__name__, outputs.items, outputs.collections)
     return taken
+
+
+def count_back(conninfo: str, way: str, items: int, collections: int) -> None:
+    """Makes sure that so many items lie in so many collections.
+
+    Raises:
+        CannotMeasure: they do not.
+    """
+    with psycopg.connect(conninfo) as connection:
+        row = connection.execute("SELECT count(*), count(DISTINCT collection) FROM pgstac.items").fetchone()
+    if row != (items, collections):
+        raise CannotMeasure(f"{way} loaded {row} items and collections, not {items} and {collections}.")

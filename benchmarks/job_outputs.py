@@ -13,8 +13,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from benchmarks.object_server import Fill
-from maap_stac_orchestration.demo.jobs import demo_jobs
-from maap_stac_orchestration.demo.outputs import documents
 
 BUCKET = "outputs"
 #: The day (UTC) of all jobs.
@@ -55,6 +53,10 @@ def _prefix(job: int, outputs: Outputs) -> str:
 
 
 def _objects(outputs: Outputs) -> Iterator[tuple[str, bytes]]:
+    # Not for who only names the bucket: it takes 20 MiB, which the process that ingests shall not have.
+    from maap_stac_orchestration.demo.jobs import demo_jobs
+    from maap_stac_orchestration.demo.outputs import documents
+
     job = demo_jobs()[0]
     files = {file.name: file.data for file in documents(job, _BEGIN)}
     item = next(data.decode() for name, data in files.items() if name.endswith(f"{job.item_id}.json"))

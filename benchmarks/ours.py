@@ -20,11 +20,23 @@ from maap_stac_orchestration.store.s3 import S3Objects
 
 def ingest(server: Server, conninfo: str) -> None:
     """Lists the day of the outputs and ingests what is found, until nothing is due, as one run after another would."""
+    find(server, conninfo)
+    ingest_found(server, conninfo)
+
+
+def find(server: Server, conninfo: str) -> None:
+    """Lists the day of the outputs, into the ledger."""
+    os.environ.update(server.environment)
+    with connect(conninfo) as conn:
+        list_days(conn, boto3.client("s3"), [BUCKET], [DAY])
+
+
+def ingest_found(server: Server, conninfo: str) -> None:
+    """Ingests what the ledger knows of the day, until nothing is due."""
     os.environ.update(server.environment)
     settings = Settings(buckets=[BUCKET])
     store = S3Objects.from_environment()
     with connect(conninfo) as conn:
-        list_days(conn, boto3.client("s3"), [BUCKET], [DAY])
         while True:
             batch = claims.claim(
                 conn,

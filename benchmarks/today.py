@@ -26,7 +26,7 @@ from stac_pydantic.item import Item
 BATCH = 500
 
 
-def ingest(endpoint: str, bucket: str, catalogs: Iterable[str], conninfo: str) -> None:
+def ingest(endpoint: str, bucket: str, catalogs: Iterable[str], conninfo: str, *, transform_hrefs: bool = True) -> None:
     """Ingests jobs as today, one after another.
 
     Args:
@@ -34,10 +34,12 @@ def ingest(endpoint: str, bucket: str, catalogs: Iterable[str], conninfo: str) -
         bucket: the bucket.
         catalogs: the keys of the jobs' catalogs, as events tell them.
         conninfo: the URL of the pgstac database.
+        transform_hrefs: pystac's option of that name. By default it looks through all items of a job for each of them,
+            hours for a job of tens of thousands; where only memory is measured, it may be left out.
     """
     batch: list[dict[str, Any]] = []
     for key in catalogs:
-        for item in _items(endpoint, bucket, key):
+        for item in _items(endpoint, bucket, key, transform_hrefs):
             batch.append(item)
             if len(batch) == BATCH:
                 _load(batch, conninfo)
@@ -46,14 +48,16 @@ def ingest(endpoint: str, bucket: str, catalogs: Iterable[str], conninfo: str) -
         _load(batch, conninfo)
 
 
-def _items(endpoint: str, bucket: str, key: str) -> Iterator[dict[str, Any]]:
+def _items(endpoint: str, bucket: str, key: str, transform_hrefs: bool) -> Iterator[dict[str, Any]]:
     prefix = key.removesuffix("catalog.json")
     metadata = _metadata(endpoint, bucket, prefix)
     collection = "__".join(metadata[name] for name in ("username", "algorithm_name", "algorithm_version", "tag"))
     catalog = pystac.Catalog.from_file(f"s3://{bucket}/{key}", stac_io=_OpenedForEachRead(endpoint))
     catalog.make_all_asset_hrefs_absolute()
     for item in catalog.get_items(recursive=True):
-        yield Item(**(item.to_dict() | {"collection": collection})).model_dump(mode="json")
+        yield Item(**(item.to_dict(transform_hrefs=transform_hrefs) | {"collection": collection})).model_dump(
+            mode="json"
+        )
 
 
 def _metadata(endpoint: str, bucket: str, prefix: str) -> dict[str, str]:
