@@ -7,21 +7,24 @@ are no failures of a run (`assets.checks`).
 No `from __future__ import annotations` in this module: Dagster reads the annotations of a sensor's arguments.
 """
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import dagster as dg
 
+from sensors.choice import SOURCE_TAG
 from sensors.events import events_of
 from sensors.resources import Connect, LoadSettings
 
 if TYPE_CHECKING:
+    from maap_stac_orchestration.ledger.connection import Connection
     from maap_stac_orchestration.settings import Settings
 
 #: The tag of a run with how many jobs it took on; `assets.ingest` sets it too, in runs that come so far.
 JOBS_TAG = "maap/jobs"
 _PARTITION_TAG = "dagster/partition"
+_BACKFILL_TAG = "dagster/backfill"
 
 
 @dg.run_failure_sensor(
@@ -49,11 +52,12 @@ def ingest_failed(
         given_back = release(conn, run_id=run.run_id, reason=f"The run failed: {reason}"[:500])
         conn.commit()
         taken = sum(batch.jobs for batch in batches_of(conn, [run.run_id]).get(run.run_id, ()))
+        not_listed = _should_have_listed(run) and not _has_listed(context.instance, conn, settings(), run)
     context.log.error(f"The run {run.run_id} failed, {given_back} of its jobs are due again: {reason}")
     if _takes_jobs(run):
         # In the run itself, where somebody who looks at a failure looks first.
         context.instance.report_engine_event(
-            _told(taken),
+            f"{_told(taken)} {_who_lists(run)}" if not_listed else _told(taken),
             run,
             EngineEventData(metadata=_links(settings(), run, taken)),
             run_id=run.run_id,
@@ -73,6 +77,34 @@ def _takes_jobs(run: dg.DagsterRun) -> bool:
     """Whether it is a run that claims jobs: other runs have none that could be lost."""
     selection = run.asset_selection
     return run.job_name == "ingest" or (selection is not None and dg.AssetKey("dps_catalogs") in selection)
+
+
+def _should_have_listed(run: dg.DagsterRun) -> bool:
+    return _BACKFILL_TAG in run.tags or run.tags.get(SOURCE_TAG) in ("history", "reconcile")
+
+
+def _has_listed(instance: dg.DagsterInstance, conn: "Connection", settings: "Settings", run: dg.DagsterRun) -> bool:
+    """Whether the run's day was listed whole since the run began, by whomever."""
+    from maap_stac_orchestration.ledger.listed_days import since
+
+    record = instance.get_run_record_by_id(run.run_id)
+    partition = run.tags.get(_PARTITION_TAG)
+    if record is None or record.start_time is None or partition is None:
+        return False
+    began = datetime.fromtimestamp(record.start_time, UTC)
+    return bool(since(conn, settings.buckets, [date.fromisoformat(partition)], began))
+
+
+def _who_lists(run: dg.DagsterRun) -> str:
+    """Who lists the day that this run was to list: jobs that nobody has found yet are due nowhere."""
+    day = f"The day {run.tags.get(_PARTITION_TAG)} was not listed whole"
+    if run.tags.get("dagster/will_retry") == "true":
+        return f"{day}: its process died, so Dagster runs it once more by itself."
+    if run.tags.get(SOURCE_TAG) == "history":
+        return f"{day}: backfill_history asks for it again in a quarter of an hour."
+    if run.tags.get(SOURCE_TAG) == "reconcile":
+        return f"{day}: a day is listed again for three nights. To have it sooner, start a backfill of the day."
+    return f"{day}: when the cause is gone, start the backfill again for the partitions that failed."
 
 
 def _told(taken: int) -> str:

@@ -12,6 +12,7 @@ from maap_stac_orchestration.definitions import build_defs
 from maap_stac_orchestration.store.objects import StoreUnavailable
 from sensors.ingest_failed import ingest_failed
 from tests.integration.dagster.conftest import Location
+from tests.integration.dagster.jobs import listing_first
 
 DAY = "2025-08-19"
 CATALOG = "ana/dps_output/alg/v1/tag/2025/08/19/00/00/00/000001/catalog.json"
@@ -49,6 +50,33 @@ def told_in_the_run(location: Location, result: dg.ExecuteInProcessResult) -> tu
     assert run is not None
     links = {name: value.value for name, value in event.engine_event_data.metadata.items()}
     return event.message or "", links, run.tags["maap/jobs"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"dagster/backfill": "abc"}, "start the backfill again for the partitions that failed."),
+        ({"maap/source": "history"}, "backfill_history asks for it again in a quarter of an hour."),
+        ({"maap/source": "reconcile"}, "a day is listed again for three nights."),
+    ],
+)
+def test_a_run_that_could_not_list_its_day_tells_who_does(location: Location, tags: dict[str, str], said: str) -> None:
+    location.settings = location.settings.model_copy(update={"buckets": ("gone",)})
+    result = location.run(DAY, raises=False, tags=tags, run_config=listing_first())
+    react(location, result)
+    message, _, _ = told_in_the_run(location, result)
+    assert f"The day {DAY} was not listed whole: " in message
+    assert said in message
+
+
+def test_a_run_that_listed_its_day_and_failed_later_says_nothing_of_it(location: Location) -> None:
+    location.store.put(CATALOG, b"{}")
+    without_store(location)
+    result = location.run(DAY, raises=False, tags={"dagster/backfill": "abc"})
+    react(location, result)
+    message, _, _ = told_in_the_run(location, result)
+    assert message.startswith("The run had taken on 1 job.")
+    assert "not listed" not in message
 
 
 def test_the_failed_run_tells_what_became_of_its_jobs_and_links_to_them(location: Location) -> None:
