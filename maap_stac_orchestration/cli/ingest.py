@@ -37,7 +37,7 @@ def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
     import psycopg
 
     from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
-    from maap_stac_orchestration.pgstac.borrowed import PgstacMissing
+    from maap_stac_orchestration.pgstac.connection import PgstacMissing
     from maap_stac_orchestration.pipeline.lease import LeaseLost
     from maap_stac_orchestration.pipeline.new_collections import CollectionNameTaken
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable

@@ -6,7 +6,7 @@ a job, which stands with the job (`outcomes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from maap_stac_orchestration.ledger.connection import Connection
@@ -21,6 +21,15 @@ SELECT
     run_id
 FROM ledger.item
 WHERE collection = %(collection)s AND id = ANY (%(ids)s)
+"""
+
+# By the primary key, one look for each pair.
+_KNOWN_IN = """
+SELECT
+    item.collection, item.id, job_id, username, job_time, catalog_modified, content_hash, source_key, source_etag,
+    source_sha256, run_id
+FROM unnest(%(collections)s::text[], %(ids)s::text[]) AS wanted (collection, id)
+JOIN ledger.item ON item.collection = wanted.collection AND item.id = wanted.id
 """
 
 # In one order, so that two who write the same items wait for one another instead of for ever.
@@ -60,6 +69,14 @@ def known(conn: Connection, collection: str, ids: Sequence[str]) -> dict[str, Kn
         return {}
     found = conn.execute(_KNOWN, {"collection": collection, "ids": list(ids)})
     return {row[1]: KnownItem(*row) for row in found}
+
+
+def known_in(conn: Connection, places: Collection[tuple[str, str]]) -> dict[tuple[str, str], KnownItem]:
+    """Who wrote the items of these pairs of a collection and an id; what nobody wrote is not in it."""
+    if not places:
+        return {}
+    asked = {"collections": [collection for collection, _ in places], "ids": [id for _, id in places]}
+    return {(row[0], row[1]): KnownItem(*row) for row in conn.execute(_KNOWN_IN, asked)}
 
 
 def write(conn: Connection, rows: Iterable[KnownItem]) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-from maap_stac_orchestration.pgstac.borrowed import Connection
+from maap_stac_orchestration.pgstac.connection import Connection
 from maap_stac_orchestration.pgstac.description import NewCollection, collection_document
 from maap_stac_orchestration.pgstac.extent import bbox_stretches, extent, rfc3339
+from maap_stac_orchestration.pgstac.items import lock_writers
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,13 @@ WITH stretches AS (
 )
 SELECT min(west), max(east) FROM numbered GROUP BY number ORDER BY 1
 """
+
+#: Each with items of the collection; it has more than one only where a person divided it by time.
+_PARTITIONS = "SELECT partition FROM pgstac.partition_stats WHERE collection = %s ORDER BY partition"
+
+#: Reads the whole partition (0.2 s for 200,000 items), and locks readers out only where its time constraints are wider
+#: than its items.
+_UPDATE_STATISTICS = "SELECT pgstac.update_partition_stats(%s)"
 
 _WRITE_EXTENT = """
 UPDATE pgstac.collections
@@ -282,8 +290,13 @@ def extent_of(documents: Collection[Mapping[str, Any]]) -> dict[str, Any]:
 def refresh_collection(connection: Connection, collection: str) -> Refreshed:
     """Makes a collection's extent what its items are; `updated` changes only where the extent does.
 
-    Opens a transaction of its own. The time it takes grows with the number of items (about 0.1 s for 100,000).
+    Tells pgstac too between which times the items lie, which loads leave to this: no search depends on it, and at every
+    load it would take longer than the load. Opens transactions of its own. The time it takes grows with the number of
+    items (about 0.2 s for 100,000).
     """
+    with connection.transaction():
+        if has_items(connection, collection):
+            _update_statistics(connection, collection)
     with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute("SELECT set_config('search_path', 'pgstac,public', true)")
         locked = cursor.execute(_LOCK_COLLECTION, (collection,)).fetchone()
@@ -307,6 +320,15 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
             {"collection": collection, "extent": Jsonb(found), "updated": database_time(connection)},
         )
         return Refreshed(collection, count, True, found)
+
+
+def _update_statistics(connection: Connection, collection: str) -> None:
+    """What pgstac notes of the collection's partitions besides their names, and their time constraints with it."""
+    # Nobody adds items meanwhile that the constraints would then be too narrow for.
+    lock_writers(connection, [collection])
+    connection.execute(_SEARCH_PATH)
+    for (partition,) in connection.execute(_PARTITIONS, (collection,)).fetchall():
+        connection.execute(_UPDATE_STATISTICS, (partition,))
 
 
 def _storable(text: str) -> bool:

@@ -1,26 +1,26 @@
-"""Items into one collection, in bulk, inside the caller's transaction.
+"""Items into collections, in bulk, inside the caller's transaction.
 
-Here belongs writing items with pypgstac's Loader, finding the few that the database refuses among the many that it
-takes, and counting back. Not here: which items are written (`pipeline.load`) and that their collection exists
-(`collections`).
+Here belongs writing items with COPY, finding the few that the database refuses among the many that it takes, and
+counting back. Not here: what a row looks like (`rows`), which items are written (`pipeline.write`) and that their
+collection exists (`collections`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import unwrap
+from datetime import datetime
 from typing import Any
 
 import orjson
 import psycopg
-from psycopg import errors
-from pypgstac.load import Loader, Methods, Partition
+from psycopg import errors, sql
 
-from maap_stac_orchestration.pgstac.borrowed import Connection, loader
+from maap_stac_orchestration.pgstac.connection import Connection, PgstacMissing, check_version
+from maap_stac_orchestration.pgstac.rows import COLUMNS, BaseItem, NoRow, Row, row_of
 
 Document = Mapping[str, Any]
-Row = dict[str, Any]
 
 
 class ItemsLost(Exception):
@@ -50,14 +50,59 @@ class Loaded:
 
 
 #: A namespace of its own, so that other users of advisory locks in this database are not waited for.
-_LOCK_WRITER = "SELECT pg_advisory_xact_lock(hashtextextended('maap-stac collection writer ' || %s, 0))"
+#: Taken in the order of the array.
+_LOCK_WRITERS = """
+SELECT pg_advisory_xact_lock(hashtextextended('maap-stac collection writer ' || wanted.id, 0))
+FROM unnest(%s::text[]) AS wanted (id)
+"""
+
+_TRY_LOCK_WRITERS = """
+SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended('maap-stac collection writer ' || wanted.id, 0)))
+FROM unnest(%s::text[]) AS wanted (id)
+"""
 
 #: pgstac's own names are not always qualified; the setting lasts for the transaction.
 _SEARCH_PATH = "SELECT set_config('search_path', 'pgstac,public', true)"
 
-_EXISTS = "SELECT key FROM pgstac.collections WHERE id = %s"
-
 _PRESENT = "SELECT id FROM pgstac.items WHERE collection = %s AND id = ANY(%s)"
+
+#: Planned for these collections alone, so that no other partition is locked. An id that was asked of another one of
+#: them may come along.
+_PRESENT_IN = """
+SELECT collection, id FROM pgstac.items WHERE collection = ANY(%(collections)s::text[]) AND id = ANY(%(ids)s::text[])
+"""
+
+#: The same of what was just written, whose rows in a cache go: its triggers are on the parent, and partitions are
+#: written here.
+_COUNT_BACK = """
+WITH forgotten AS (
+    DELETE FROM pgstac.format_item_cache
+    WHERE collection = ANY(%(collections)s::text[]) AND id = ANY(%(ids)s::text[])
+)
+SELECT collection, id FROM pgstac.items WHERE collection = ANY(%(collections)s::text[]) AND id = ANY(%(ids)s::text[])
+"""
+
+_BASE_ITEMS = """
+SELECT collection.id, base.base_item, base.base_item_id, pgstac.get_version()
+FROM pgstac.collections AS collection
+CROSS JOIN LATERAL pgstac.current_base_item(collection.id) AS base
+WHERE collection.id = ANY(%s::text[])
+"""
+
+#: The partitions whose time constraints hold spans already; what check_partition would give, without changing anything.
+_HOLDING = """
+SELECT wanted.collection, known.partition
+FROM unnest(
+    %(collections)s::text[], %(first_starts)s::timestamptz[], %(last_starts)s::timestamptz[],
+    %(first_ends)s::timestamptz[], %(last_ends)s::timestamptz[]
+) AS wanted (collection, first_start, last_start, first_end, last_end)
+JOIN pgstac.partition_stats AS known
+    ON known.collection = wanted.collection
+    AND known.partition_dtrange @> tstzrange(wanted.first_start, wanted.last_start, '[]')
+CROSS JOIN LATERAL pgstac.partition_catalog_meta(known.partition) AS found
+WHERE found.constraint_dtrange @> tstzrange(wanted.first_start, wanted.last_start, '[]')
+    AND found.constraint_edtrange @> tstzrange(wanted.first_end, wanted.last_end, '[]')
+"""
 
 #: Never prepare what must look into one partition only: a plan for every collection locks the partitions of all.
 _OF_ONE_PARTITION = False
@@ -95,8 +140,26 @@ SELECT pgstac.check_partition(
 FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS t(starts, ends)
 """
 
-#: Rows of a cache that the Loader goes past, since it writes partitions, whose triggers are on the parent.
-_FORGET_FORMATTED = "DELETE FROM pgstac.format_item_cache WHERE collection = %s AND id = ANY(%s)"
+_COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')"
+
+#: As pypgstac's upsert: a row that is there as it comes stays as it is.
+_STAGE = """
+DROP TABLE IF EXISTS pg_temp.maap_stac_staging;
+CREATE TEMPORARY TABLE maap_stac_staging (LIKE pgstac.items) ON COMMIT DROP;
+"""
+_LOCK_PARTITION = "LOCK TABLE ONLY {table} IN EXCLUSIVE MODE"
+_UPSERT = """
+INSERT INTO {table} AS known ({columns})
+SELECT {columns} FROM maap_stac_staging
+ON CONFLICT (id) DO UPDATE SET
+    collection = excluded.collection,
+    datetime = excluded.datetime,
+    end_datetime = excluded.end_datetime,
+    geometry = excluded.geometry,
+    content = excluded.content,
+    private = excluded.private
+WHERE known IS DISTINCT FROM excluded
+"""
 
 #: Errors about the values in a row. What is about the server, its locks or its limits is not here, nor is a missing
 #: collection or a constraint of a partition: those are nobody's item's fault.
@@ -117,8 +180,15 @@ def lock_writers(connection: Connection, collections: Iterable[str]) -> None:
     Concurrent loads into one partition lose items without an error, so every writer takes this lock first. Locks are
     taken in sorted order, so that two transactions over the same collections do not wait for each other.
     """
-    for collection in sorted(set(collections)):
-        connection.execute(_LOCK_WRITER, (collection,))
+    connection.execute(_LOCK_WRITERS, (sorted(set(collections)),))
+
+
+def try_lock_writers(connection: Connection, collections: Iterable[str]) -> bool:
+    """As `lock_writers`, but waits for nobody; False where another one has one of them. What was locked by then stays
+    locked until the transaction ends."""
+    found = connection.execute(_TRY_LOCK_WRITERS, (sorted(set(collections)),)).fetchone()
+    # No collection at all is nobody's.
+    return found is None or found[0] is not False
 
 
 def present(connection: Connection, collection: str, ids: Collection[str]) -> set[str]:
@@ -127,6 +197,32 @@ def present(connection: Connection, collection: str, ids: Collection[str]) -> se
         return set()
     found = connection.execute(_PRESENT, (collection, list(ids)), prepare=_OF_ONE_PARTITION)
     return {id for (id,) in found}
+
+
+def present_in(connection: Connection, wanted: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Collection -> which of the ids it holds that are asked of it; empty for those without a partition too."""
+    return _found_in(connection, _PRESENT_IN, wanted)
+
+
+def _found_in(connection: Connection, question: str, wanted: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    there: dict[str, set[str]] = {collection: set() for collection in wanted}
+    asked = {collection: ids for collection, ids in wanted.items() if ids}
+    if asked:
+        ids = {id for some in asked.values() for id in some}
+        parameters = {"collections": _array(asked), "ids": _array(ids)}
+        for collection, id in connection.execute(question, parameters, prepare=_OF_ONE_PARTITION):
+            there[collection].add(id)
+    if len(asked) == 1:
+        return there
+    return {collection: ids.intersection(wanted[collection]) for collection, ids in there.items()}
+
+
+def _array(texts: Iterable[str]) -> str:
+    """An array as PostgreSQL writes it; of a thousand texts psycopg makes one as slowly as they are looked up."""
+    inner = '","'.join(texts := list(texts))
+    if "\\" in inner or inner.count('"') != 2 * (len(texts) - 1):
+        inner = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return f'{{"{inner}"}}'
 
 
 def ids_after(connection: Connection, collection: str, after: str, limit: int) -> list[str]:
@@ -164,7 +260,7 @@ def prepare_partition(connection: Connection, collection: str, documents: Sequen
     """Creates the collection's partition, or widens its time constraints, for items that are about to be loaded.
 
     It locks all readers out while it does so, hence it is meant for a short transaction before the load, which then
-    finds nothing left to change. Times that the database cannot read are left to `load`, which says whose they are.
+    finds nothing left to change. What the database does not take is left to `load`, which says whose it is.
     """
     times = [span for document in documents if (span := _times(document)) is not None]
     if not times:
@@ -173,95 +269,177 @@ def prepare_partition(connection: Connection, collection: str, documents: Sequen
     try:
         with connection.transaction():
             _check_partition(connection, collection, times)
-    except psycopg.DataError:
+    except (psycopg.DataError, errors.RaiseException):
+        # The second one where a person divided the collection by time, and the items are of several parts.
         return
 
 
-def load(connection: Connection, collection: str, documents: Sequence[Document]) -> Loaded:
-    """Writes items into one collection; an item that is there already is replaced.
+def unprepared(connection: Connection, wanted: Mapping[str, Sequence[Document]]) -> list[str]:
+    """Those of the collections, sorted, for whose items `prepare_partition` has something to do; changes nothing."""
+    connection.execute(_SEARCH_PATH)
+    holding = _holding(connection, wanted)
+    return sorted(collection for collection, documents in wanted.items() if documents and collection not in holding)
 
-    The caller has opened a transaction and taken `lock_writers`; the collection exists. Nothing is committed here. A
-    batch that the database refuses is halved until those that it refuses stand alone; the others are written.
+
+def load(connection: Connection, collection: str, documents: Sequence[Document]) -> Loaded:
+    """As `load_all`, into one collection."""
+    return load_all(connection, {collection: documents})[collection]
+
+
+def load_all(
+    connection: Connection,
+    wanted: Mapping[str, Sequence[Document]],
+    there: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, Loaded]:
+    """Writes items into collections; an item that is there already is replaced.
+
+    The caller has opened a transaction and taken `lock_writers`; the collections exist. Nothing is committed here.
+    Where the database refuses something, a collection's batch is halved until those that it refuses stand alone; the
+    others are written. Searches find them once they are committed; between which times they lie is told to pgstac by
+    `collections.refresh_collection`.
+
+    Args:
+        connection: that transaction's connection.
+        wanted: collection id -> items.
+        there: collection id -> ids of these items that it holds, where the caller asked `present_in` already; what is
+            not as it says costs time only.
 
     Raises:
-        ValueError: an id stands twice among the documents, or a document is of another collection.
+        ValueError: an id stands twice among the documents of a collection, or one is of another collection.
         CollectionMissing: there is no such collection.
         ItemsLost: an item that was written is not there afterwards.
+        PgstacMissing: there is no pgstac of our version.
         psycopg.Error: the database failed for a reason that is not in an item.
     """
-    ids = [document["id"] for document in documents]
-    if len(set(ids)) != len(ids):
-        raise ValueError(f"An id stands twice among the items for {collection}.")
-    if any(document.get("collection") != collection for document in documents):
-        raise ValueError(f"An item for {collection} names another collection.")
-    if not documents:
-        return Loaded((), ())
+    for collection, documents in wanted.items():
+        if len({document["id"] for document in documents}) != len(documents):
+            raise ValueError(f"An id stands twice among the items for {collection}.")
+        if any(document.get("collection") != collection for document in documents):
+            raise ValueError(f"An item for {collection} names another collection.")
+    done = {collection: Loaded((), ()) for collection in wanted}
+    wanted = {collection: documents for collection, documents in wanted.items() if documents}
+    if not wanted:
+        return done
     connection.execute(_SEARCH_PATH)
-    session = loader(connection)
-    if connection.execute(_EXISTS, (collection,)).fetchone() is None:
-        raise CollectionMissing(f"There is no collection {collection} to load into; was it deleted a moment ago?")
+    bases = _base_items(connection, wanted)
+    rows: dict[str, list[Row]] = {}
+    refused: dict[str, list[Refused]] = {}
+    for collection, documents in wanted.items():
+        rows[collection], refused[collection] = _rows(documents, bases[collection])
+    if there is None:
+        there = present_in(connection, {id: [row.id for row in some] for id, some in rows.items()})
+    holding = _holding(connection, wanted)
     try:
-        rows, refused = _formatted(session, documents)
-        refused += _write(connection, session, collection, rows)
-    finally:
-        # pypgstac's cache of collections outlives the Loader and would keep the connection with it.
-        session.db.disconnect()
-    bad = {one.id for one in refused}
-    written = [id for id in ids if id not in bad]
-    connection.execute(_FORGET_FORMATTED, (collection, written))
-    lost = set(written) - present(connection, collection, written)
-    if lost:
-        raise ItemsLost(
-            f"{len(lost)} of {len(written)} items are not in {collection} after loading, {min(lost)} among them."
-        )
-    return Loaded(tuple(written), tuple(refused))
+        with connection.transaction():
+            for collection in sorted(rows):
+                _write(connection, collection, rows[collection], there[collection], holding.get(collection))
+    except _ABOUT_VALUES:
+        for collection in sorted(rows):
+            refused[collection] += _write_halving(connection, collection, rows[collection])
+    for collection, documents in wanted.items():
+        bad = {one.id for one in refused[collection]}
+        ids = tuple(document["id"] for document in documents if document["id"] not in bad)
+        done[collection] = Loaded(ids, tuple(refused[collection]))
+    found = _found_in(connection, _COUNT_BACK, {collection: loaded.ids for collection, loaded in done.items()})
+    for collection, loaded in done.items():
+        if lost := set(loaded.ids) - found[collection]:
+            raise ItemsLost(
+                f"{len(lost)} of {len(loaded.ids)} items are not in {collection} after loading, {min(lost)} among them."
+            )
+    return done
 
 
-def _formatted(session: Loader, documents: Sequence[Document]) -> tuple[list[Row], list[Refused]]:
+def _base_items(connection: Connection, collections: Iterable[str]) -> dict[str, BaseItem]:
+    try:
+        with connection.cursor() as cursor:
+            found = cursor.execute(_BASE_ITEMS, (_array(collections),)).fetchall()
+    except (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedFunction) as error:
+        raise PgstacMissing("The database has no pgstac schema. Run `maap-stac migrate`.") from error
+    for *_, version in found[:1]:
+        check_version(version)
+    bases = {id: BaseItem(document, number) for id, document, number, _ in found}
+    for collection in sorted(collections):
+        if collection not in bases:
+            raise CollectionMissing(f"There is no collection {collection} to load into; was it deleted a moment ago?")
+    return bases
+
+
+def _holding(connection: Connection, wanted: Mapping[str, Sequence[Document]]) -> dict[str, str]:
+    """Collection -> its partition, where that takes all of the items as it is."""
+    spans = {collection: span for collection, documents in wanted.items() if (span := _span(documents)) is not None}
+    if not spans:
+        return {}
+    found = connection.execute(
+        _HOLDING,
+        {
+            "collections": list(spans),
+            "first_starts": [span.first_start for span in spans.values()],
+            "last_starts": [span.last_start for span in spans.values()],
+            "first_ends": [span.first_end for span in spans.values()],
+            "last_ends": [span.last_end for span in spans.values()],
+        },
+    )
+    return {collection: str(partition) for collection, partition in found}
+
+
+def _rows(documents: Sequence[Document], base: BaseItem) -> tuple[list[Row], list[Refused]]:
     """The items as rows of pgstac, and those that cannot be one."""
     rows: list[Row] = []
     refused: list[Refused] = []
     for document in documents:
         try:
-            row = session.format_item(dict(document))
-        except psycopg.Error:
-            raise
-        # The Loader raises a bare Exception for an item it cannot format, and what its libraries raise besides.
-        except Exception as error:  # noqa: BLE001
-            refused.append(Refused(document["id"], f"It cannot be written: {_clipped(str(error))}."))
-            continue
-        if row["geometry"] is None:
-            refused.append(Refused(document["id"], "It has no geometry, and pgstac keeps no item without one."))
-        else:
-            rows.append(row)
+            rows.append(row_of(document, base))
+        except NoRow as error:
+            refused.append(Refused(document["id"], f"{_clipped(str(error))}."))
     return rows, refused
 
 
-def _write(connection: Connection, session: Loader, collection: str, rows: list[Row]) -> list[Refused]:
-    """Writes rows in one call; where that is refused, in two halves. Gives the rows that are refused alone."""
+def _write_halving(connection: Connection, collection: str, rows: Sequence[Row]) -> list[Refused]:
+    """Writes rows at once; where that is refused, in two halves. Gives the rows that are refused alone."""
     if not rows:
         return []
     try:
         with connection.transaction():
-            name = _check_partition(connection, collection, [(row["datetime"], row["end_datetime"]) for row in rows])
-            _load_partition(session, name, collection, rows)
+            # What is there may be other than it was said to be: all of them go through the staging table.
+            _write(connection, collection, rows, {row.id for row in rows}, None)
     except _ABOUT_VALUES as error:
         if len(rows) == 1:
-            return [Refused(rows[0]["id"], _reason(error))]
+            return [Refused(rows[0].id, _reason(error))]
     else:
         return []
     middle = len(rows) // 2
-    return _write(connection, session, collection, rows[:middle]) + _write(
-        connection, session, collection, rows[middle:]
-    )
+    return _write_halving(connection, collection, rows[:middle]) + _write_halving(connection, collection, rows[middle:])
 
 
-def _load_partition(session: Loader, name: str, collection: str, rows: list[Row]) -> None:
-    """The Loader's upsert of rows, once: waiting and trying again is for who can let go of the locks meanwhile."""
-    # The ranges are not read where no update is required.
-    partition = Partition(name, collection, "", "", "", "", requires_update=False)
-    once = unwrap(Loader.load_partition)
-    once(session, partition, [dict(row) for row in rows], Methods.upsert)
+def _write(
+    connection: Connection, collection: str, rows: Sequence[Row], there: Collection[str], partition: str | None
+) -> None:
+    """Writes rows into the collection's partition: those that are new straight, the others by way of a temporary table.
+
+    Straight is as fast as it gets. Where one of them is there after all, the database refuses all of them.
+    """
+    if not rows:
+        return
+    if partition is None:
+        partition = _check_partition(connection, collection, [(row.datetime, row.end_datetime) for row in rows])
+    table = sql.Identifier("pgstac", partition)
+    _copy(connection, table, [row for row in rows if row.id not in there])
+    old = [row for row in rows if row.id in there]
+    if old:
+        connection.execute(_STAGE)
+        _copy(connection, sql.Identifier("pg_temp", "maap_stac_staging"), old)
+        connection.execute(sql.SQL(_LOCK_PARTITION).format(table=table))
+        connection.execute(sql.SQL(_UPSERT).format(table=table, columns=_COLUMNS))
+
+
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+
+
+def _copy(connection: Connection, table: sql.Identifier, rows: Sequence[Row]) -> None:
+    if not rows:
+        return
+    with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(table=table, columns=_COLUMNS)) as copy:
+        copy.write(b"".join([row.line() for row in rows]))
 
 
 def _check_partition(connection: Connection, collection: str, times: Sequence[tuple[str, str]]) -> str:
@@ -271,6 +449,52 @@ def _check_partition(connection: Connection, collection: str, times: Sequence[tu
     ).fetchone()
     assert found is not None
     return str(found[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """From when to when items reach."""
+
+    first_start: datetime
+    last_start: datetime
+    first_end: datetime
+    last_end: datetime
+
+
+#: Times that Python and the database read alike: no leap seconds, no finer fractions, no offsets beyond the database's.
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)", re.ASCII)
+
+
+def _span(documents: Sequence[Document]) -> _Span | None:
+    """None where there are no times, or only the database can tell what one of them is."""
+    times = [span for document in documents if (span := _times(document)) is not None]
+    starts = _first_and_last({start for start, _ in times})
+    ends = _first_and_last({end for _, end in times})
+    return None if starts is None or ends is None else _Span(*starts, *ends)
+
+
+def _first_and_last(texts: set[str]) -> tuple[datetime, datetime] | None:
+    if not texts:
+        return None
+    if all(len(text) == _IN_ORDER and text[-1] == "Z" for text in texts):
+        # Texts of that shape sort as what they mean; what is no time among them the database finds when it reads it.
+        texts = {min(texts), max(texts)}
+    moments = [_moment(text) for text in texts]
+    plain = [moment for moment in moments if moment is not None]
+    return (min(plain), max(plain)) if len(plain) == len(moments) else None
+
+
+#: The length of times in UTC without fractions of a second.
+_IN_ORDER = len("2024-06-01T00:00:00Z")
+
+
+def _moment(text: str) -> datetime | None:
+    if _PLAIN.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _times(document: Document) -> tuple[str, str] | None:

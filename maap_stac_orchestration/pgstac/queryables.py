@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from maap_stac_orchestration.pgstac.borrowed import Connection
+from maap_stac_orchestration.pgstac.connection import Connection
 
 _TEXT: dict[str, Any] = {"type": "string"}
 

@@ -6,9 +6,10 @@ says about its collections (`describe`), how items are written (`pgstac`), and t
 
 What is committed together. Jobs that write to the same collections are one group, and everything about a group, its
 items in pgstac, copies of them that go from other collections, their rows in the ledger and how its jobs ended, is one
-transaction. A process that dies leaves a group either done or untouched, and whoever takes its jobs next does the same
-work again. Only what costs readers their locks comes before it, in short transactions of its own: creating collections
-and their partitions. Left behind by a process that died, those are what the next one would create.
+transaction, which small groups share as long as nobody is in their way. A process that dies leaves a group either done
+or untouched, and whoever takes its jobs next does the same work again. Only what costs readers their locks comes before
+it, in short transactions of its own: creating collections and their partitions. Left behind by a process that died,
+those are what the next one would create.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import psycopg
+from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from maap_stac_orchestration import log_events
@@ -45,11 +47,12 @@ from maap_stac_orchestration.pipeline.metrics import Stage, tell_ended, told
 from maap_stac_orchestration.pipeline.moved import copies_elsewhere, remove
 from maap_stac_orchestration.pipeline.new_collections import (
     CollectionGone,
+    WritersBusy,
     as_made_by,
     create_collections,
     lock_standing,
 )
-from maap_stac_orchestration.pipeline.patience import persistently
+from maap_stac_orchestration.pipeline.patience import PASSING, persistently
 from maap_stac_orchestration.pipeline.plan import (
     Candidate,
     Plan,
@@ -58,8 +61,9 @@ from maap_stac_orchestration.pipeline.plan import (
     groups_of,
     plan_of,
     refuse,
+    together,
 )
-from maap_stac_orchestration.pipeline.write import Settled, write_collection
+from maap_stac_orchestration.pipeline.write import Settled, write_collections
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
 
@@ -67,6 +71,12 @@ _log = logging.getLogger(__name__)
 
 #: How often it is planned anew because collections were deleted or moved meanwhile. Each time it is other ones.
 PLANS = 5
+
+#: What several groups that are loaded together have at most: with each group that is more, a statement less is taken by
+#: itself, and more is done again where one of them does not go through. The partition of a collection and its indexes
+#: take six locks, of which a server has thousands.
+_TOGETHER_COLLECTIONS = 25
+_TOGETHER_ITEMS = 1000
 
 
 def load_jobs(
@@ -145,20 +155,40 @@ def _load_planned(
         refuse(plans, create_collections(plans, conn, settings, lease))
     except CollectionGone:
         return
-    for group in groups_of(plans):
+    for groups in together(groups_of(plans), collections=_TOGETHER_COLLECTIONS, items=_TOGETHER_ITEMS):
+        for group, loaded in _load_groups(groups, batch, conn, settings, lease):
+            for plan in group:
+                del waiting[plan.index]
+            tell_described(loaded.described)
+            for plan, finished in loaded.finished:
+                tell_decisions(plan, finished)
+                again = finished.claim.job_id in loaded.again
+                if not again:
+                    tell_end(plan, finished)
+                yield plan, outcome_of(finished, again=again)
+
+
+def _load_groups(
+    groups: Sequence[list[Plan]], batch: Batch, conn: Connection, settings: Settings, lease: Lease
+) -> Iterator[tuple[list[Plan], _LoadedGroup]]:
+    """Loads groups in one transaction or, where that does not go through at once, each in one of its own; those of
+    which a collection went away are left out."""
+    if len(groups) > 1:
+        whole = [plan for group in groups for plan in group]
+        try:
+            loaded = _load_group(whole, batch, conn, settings, lease, patient=False)
+        except (CollectionGone, WritersBusy, errors.OutOfMemory, *PASSING) as error:
+            # So that one group in somebody's way, or somebody in its way, holds up no other one.
+            _log.info("%d groups of jobs are loaded one by one after all: %r", len(groups), error)
+        else:
+            yield whole, loaded
+            return
+    for group in groups:
         try:
             loaded = _load_group(group, batch, conn, settings, lease)
         except CollectionGone:
             continue
-        for plan in group:
-            del waiting[plan.index]
-        tell_described(loaded.described)
-        for plan, finished in loaded.finished:
-            tell_decisions(plan, finished)
-            again = finished.claim.job_id in loaded.again
-            if not again:
-                tell_end(plan, finished)
-            yield plan, outcome_of(finished, again=again)
+        yield group, loaded
 
 
 def _standing(waiting: Mapping[int, DecidedJob], run_id: str, conn: Connection, *, last: bool) -> list[Plan]:
@@ -187,11 +217,16 @@ class _LoadedGroup:
     moved: Mapping[int, str] = field(default_factory=dict)
 
 
-def _load_group(group: list[Plan], batch: Batch, conn: Connection, settings: Settings, lease: Lease) -> _LoadedGroup:
+def _load_group(
+    group: list[Plan], batch: Batch, conn: Connection, settings: Settings, lease: Lease, *, patient: bool = True
+) -> _LoadedGroup:
     """One transaction; jobs that turn out to be another run's are left out and the rest is done again.
+
+    Where others are in its way, they are waited for and it is tried again, unless `patient` is False.
 
     Raises:
         CollectionGone: nothing was committed.
+        WritersBusy: nothing was committed; only where it is not patient.
     """
     while group:
 
@@ -199,7 +234,7 @@ def _load_group(group: list[Plan], batch: Batch, conn: Connection, settings: Set
             lease.check()
             lost: frozenset[int] = frozenset()
             with conn.transaction() as transaction:
-                loaded = _write_group(group, batch, conn, settings)
+                loaded = _write_group(group, conn, settings, patient=patient)
                 ended = outcomes.finish(conn, batch, [finished for _, finished in loaded.finished], loaded.moved)
                 lost = ended.lost
                 # The last moment to notice: what is not committed, nobody has seen.
@@ -208,7 +243,10 @@ def _load_group(group: list[Plan], batch: Batch, conn: Connection, settings: Set
                     raise psycopg.Rollback(transaction)
             return replace(loaded, again=ended.again), lost
 
-        loaded, lost = persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
+        if patient:
+            loaded, lost = persistently(attempt, f"loading {len(group)} jobs of batch {batch.batch_id}")
+        else:
+            loaded, lost = attempt()
         if not lost:
             return loaded
         _log.warning("%d jobs of batch %s are another run's by now and were left to it", len(lost), batch.batch_id)
@@ -216,13 +254,12 @@ def _load_group(group: list[Plan], batch: Batch, conn: Connection, settings: Set
     return _LoadedGroup()
 
 
-def _write_group(group: list[Plan], batch: Batch, conn: Connection, settings: Settings) -> _LoadedGroup:
+def _write_group(group: list[Plan], conn: Connection, settings: Settings, *, patient: bool) -> _LoadedGroup:
     """Writes the items of a group and says how its jobs ended; nothing is committed."""
     by_collection = candidates_by_collection(group)
-    elsewhere = _lock_with_copies(conn, by_collection)
+    elsewhere = _lock_with_copies(conn, by_collection, wait=patient)
     settled = Settled()
-    for collection in sorted(by_collection):
-        write_collection(collection, by_collection[collection], conn, settled)
+    write_collections(by_collection, conn, settled)
     removed = remove(conn, _without_refused(elsewhere, by_collection, settled))
     if changed := settled.written | removed.collections:
         known_collections.changed(conn, sorted(changed))
@@ -233,18 +270,21 @@ def _write_group(group: list[Plan], batch: Batch, conn: Connection, settings: Se
     return _LoadedGroup(finished, described=described, moved=removed.told)
 
 
-def _lock_with_copies(conn: Connection, by_collection: Mapping[str, Sequence[Candidate]]) -> dict[Place, str]:
+def _lock_with_copies(
+    conn: Connection, by_collection: Mapping[str, Sequence[Candidate]], *, wait: bool
+) -> dict[Place, str]:
     """Makes this transaction the one writer of collections, and of those with copies of the items from before; gives
     these.
 
     Raises:
         CollectionGone: a collection is not there any more, or copies were moved since the look before the locks.
+        WritersBusy: another one writes to one of them, and it is not waited for.
     """
     candidates = [one for some in by_collection.values() for one in some]
     jobs = sorted({one.place.job_id for one in candidates})
     copies = copies_elsewhere(conn, jobs, (one.placement for one in candidates))
     locked = {place.collection for place in copies}
-    lock_standing(conn, by_collection, locked)
+    lock_standing(conn, by_collection, locked, wait=wait)
     if copies:
         copies = copies_elsewhere(conn, jobs, (one.placement for one in candidates))
         if not locked.union(by_collection).issuperset(place.collection for place in copies):

@@ -6,6 +6,7 @@ have a collection (`governance`), what it says of itself (`pgstac.description`),
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,7 @@ from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.pgstac.collections import create_missing, existing_ids, extent_of
 from maap_stac_orchestration.pgstac.description import NewCollection
-from maap_stac_orchestration.pgstac.items import (
-    lock_writers,
-    prepare_partition,
-)
+from maap_stac_orchestration.pgstac.items import Document, lock_writers, prepare_partition, try_lock_writers, unprepared
 from maap_stac_orchestration.pipeline.decide import names_of
 from maap_stac_orchestration.pipeline.describe import note_creation
 from maap_stac_orchestration.pipeline.lease import Lease
@@ -26,6 +24,10 @@ from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.pipeline.plan import Candidate, Plan, candidates_by_collection, decision_of, oldest_of
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
+
+#: After how long the readers that are locked out while partitions are made have their turn, seconds. Making one takes
+#: some 25 ms, so it is less than half more than that.
+_LOCKED_OUT = 0.1
 
 
 class CollectionNameTaken(Exception):
@@ -79,29 +81,58 @@ def create_collections(plans: Sequence[Plan], conn: Connection, settings: Settin
                 note_creation(conn, new, oldest_of(missing[new.id]).order[0])
             for id, other in creation.taken.items():
                 raise CollectionNameTaken(_made_meanwhile(id, other))
-    for collection, candidates in sorted(by_collection.items()):
-        if collection in taken:
-            continue
+    documents = {
+        collection: [candidate.item.document for candidate in candidates]
+        for collection, candidates in by_collection.items()
+        if collection not in taken
+    }
+    waiting = unprepared(conn, documents)
+    conn.commit()
+    while waiting:
         lease.check()
 
-        def prepare(collection: str = collection, candidates: list[Candidate] = candidates) -> None:
-            with conn.transaction():
-                lock_standing(conn, [collection])
-                prepare_partition(conn, collection, [candidate.item.document for candidate in candidates])
+        def prepare(waiting: Sequence[str] = waiting) -> int:
+            return _prepare_some(conn, waiting, documents)
 
-        persistently(prepare, f"preparing the collection {collection}")
+        waiting = waiting[persistently(prepare, f"preparing the collection {waiting[0]} and the next ones") :]
     return taken
 
 
-def lock_standing(conn: Connection, collections: Iterable[str], others: Iterable[str] = ()) -> None:
+def _prepare_some(conn: Connection, collections: Sequence[str], documents: Mapping[str, Sequence[Document]]) -> int:
+    """Prepares partitions one after the other, until readers have been locked out long enough; gives how many."""
+    began = time.monotonic()
+    with conn.transaction():
+        for number, collection in enumerate(collections, 1):
+            try:
+                # Who waits for another writer while readers are locked out may wait for somebody who waits to read.
+                lock_standing(conn, [collection], wait=number == 1)
+            except WritersBusy:
+                return number - 1
+            prepare_partition(conn, collection, documents[collection])
+            if time.monotonic() - began > _LOCKED_OUT:
+                return number
+    return len(collections)
+
+
+class WritersBusy(Exception):
+    """Another one writes to one of the collections at the moment."""
+
+
+def lock_standing(
+    conn: Connection, collections: Iterable[str], others: Iterable[str] = (), *, wait: bool = True
+) -> None:
     """Makes this transaction the one writer of collections, which whoever deletes or moves one is too, and of others,
     which need not be there any more.
 
     Raises:
         CollectionGone: one is not there any more.
+        WritersBusy: another one writes to one of them, which is waited for unless `wait` is False.
     """
     wanted = sorted(collections)
-    lock_writers(conn, [*wanted, *others])
+    if wait:
+        lock_writers(conn, [*wanted, *others])
+    elif not try_lock_writers(conn, [*wanted, *others]):
+        raise WritersBusy
     for stone in known_collections.tombstones(conn, wanted).values():
         raise CollectionGone(stone.sentence)
 

@@ -8,7 +8,7 @@ loaded together. Not here: the decisions (`decide`), what becomes of the items (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -151,6 +151,23 @@ def groups_of(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
     for plan in plans:
         groups[lead(plan.candidates[0].collection) if plan.candidates else None].append(plan)
     yield from groups.values()
+
+
+def together(groups: Iterable[list[Plan]], *, collections: int, items: int) -> Iterator[list[list[Plan]]]:
+    """The groups in their order, in portions of at most so many collections and items; one group may be more."""
+    portion: list[list[Plan]] = []
+    touched, taken = 0, 0
+    for group in groups:
+        here = len({candidate.collection for plan in group for candidate in plan.candidates})
+        number = sum(len(plan.candidates) for plan in group)
+        if portion and (touched + here > collections or taken + number > items):
+            yield portion
+            portion, touched, taken = [], 0, 0
+        portion.append(group)
+        touched += here
+        taken += number
+    if portion:
+        yield portion
 
 
 def refuse(plans: Sequence[Plan], impossible: Mapping[str, Problem]) -> None:

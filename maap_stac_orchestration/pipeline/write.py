@@ -1,13 +1,13 @@
-"""The items of a collection, settled one by one: written, unchanged, older than what is there, or refused.
+"""The items of some collections, settled one by one: written, unchanged, older than what is there, or refused.
 
-Here belongs which of several items with one id is written, for one collection in the transaction of its one writer. Not
-here: how items are written (`pgstac.items`), and the transaction (`load`).
+Here belongs which of several items with one id is written, in the transaction of the collections' one writer. Not here:
+how items are written (`pgstac.items`), and the transaction (`load`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +15,12 @@ from maap_stac_orchestration.catalog.provenance import content_hash
 from maap_stac_orchestration.ledger import items as known_items
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import ItemResult, KnownItem
-from maap_stac_orchestration.pgstac.items import load, present
+from maap_stac_orchestration.pgstac.items import load_all, present_in
 from maap_stac_orchestration.pipeline.plan import Candidate
 from maap_stac_orchestration.problems import Code, Problem
+
+#: A collection and the id of an item in it.
+Place = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -36,24 +39,26 @@ class Settled:
             self.problems[id(candidate)] = problem
 
 
-def write_collection(collection: str, candidates: Sequence[Candidate], conn: Connection, settled: Settled) -> None:
-    """Settles every candidate for one collection, of which this transaction is the one writer."""
-    waiting: dict[str, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        waiting[candidate.item.id].append(candidate)
-    known = known_items.known(conn, collection, list(waiting))
-    there = present(conn, collection, list(known))
-    for id, some in waiting.items():
-        waiting[id] = _owned(some, known.get(id), settled)
+def write_collections(by_collection: Mapping[str, Sequence[Candidate]], conn: Connection, settled: Settled) -> None:
+    """Settles every candidate for these collections, of which this transaction is the one writer."""
+    waiting: dict[Place, list[Candidate]] = defaultdict(list)
+    for collection, candidates in by_collection.items():
+        for candidate in candidates:
+            waiting[collection, candidate.item.id].append(candidate)
+    known = known_items.known_in(conn, waiting)
+    there = present_in(conn, _by_collection(known, by_collection))
+    for place, some in waiting.items():
+        waiting[place] = _owned(some, known.get(place), settled)
     rows: list[KnownItem] = []
     # Each round writes the newest candidate of each id; where the database refuses it, the next one has its turn, as
     # it would have had if it had come alone.
-    while waiting := {id: some for id, some in waiting.items() if some}:
-        documents: dict[str, dict[str, Any]] = {}
-        writing: dict[str, tuple[Candidate, KnownItem]] = {}
-        for id, some in waiting.items():
+    while waiting := {place: some for place, some in waiting.items() if some}:
+        documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        writing: dict[Place, tuple[Candidate, KnownItem]] = {}
+        for place, some in waiting.items():
+            collection, id = place
             candidate = some.pop()
-            before = known.get(id) if id in there else None
+            before = known.get(place) if id in there[collection] else None
             if before is not None and not _supersedes(candidate, before):
                 for one in (candidate, *some):
                     settled.settle(one, ItemResult.OLDER)
@@ -67,19 +72,28 @@ def write_collection(collection: str, candidates: Sequence[Candidate], conn: Con
                     rows.append(row)
                 _settle_older(some, settled)
             else:
-                documents[id] = document
-                writing[id] = candidate, row
-        loaded = load(conn, collection, list(documents.values()))
-        refusals = {one.id: one.reason for one in loaded.refused}
-        for id, (candidate, row) in writing.items():
-            if id in refusals:
-                settled.settle(candidate, ItemResult.REFUSED, Problem(Code.LOAD_REJECTED, id, refusals[id]))
+                documents[collection].append(document)
+                writing[place] = candidate, row
+        loaded = load_all(conn, documents, there)
+        refusals = {(collection, one.id): one.reason for collection, done in loaded.items() for one in done.refused}
+        for place, (candidate, row) in writing.items():
+            collection, id = place
+            if place in refusals:
+                settled.settle(candidate, ItemResult.REFUSED, Problem(Code.LOAD_REJECTED, id, refusals[place]))
             else:
                 settled.settle(candidate, ItemResult.LOADED)
                 settled.written.add(collection)
                 rows.append(row)
-                _settle_older(waiting[id], settled)
+                _settle_older(waiting[place], settled)
     known_items.write(conn, rows)
+
+
+def _by_collection(places: Iterable[Place], collections: Iterable[str]) -> dict[str, list[str]]:
+    """Collection -> ids, of all these collections."""
+    found: dict[str, list[str]] = {collection: [] for collection in collections}
+    for collection, id in places:
+        found[collection].append(id)
+    return found
 
 
 def _owned(candidates: list[Candidate], known: KnownItem | None, settled: Settled) -> list[Candidate]:

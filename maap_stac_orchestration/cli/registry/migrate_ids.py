@@ -51,7 +51,7 @@ def command(
     import psycopg
 
     from maap_stac_orchestration.governance.default_collection import TemplateError
-    from maap_stac_orchestration.pgstac.borrowed import PgstacMissing
+    from maap_stac_orchestration.pgstac.connection import PgstacMissing
     from maap_stac_orchestration.pipeline.migrate_ids import MigrationUnderWay
 
     who = author(by, reason) if apply and reason is not None else None

@@ -10,9 +10,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from maap_stac_orchestration.pgstac.borrowed import PgstacMissing
 from maap_stac_orchestration.pgstac.collections import create_missing
-from maap_stac_orchestration.pgstac.items import CollectionMissing, load, lock_writers, prepare_partition, present
+from maap_stac_orchestration.pgstac.connection import PgstacMissing
+from maap_stac_orchestration.pgstac.items import (
+    CollectionMissing,
+    load,
+    load_all,
+    lock_writers,
+    prepare_partition,
+    present,
+    present_in,
+    try_lock_writers,
+    unprepared,
+)
 from tests.integration.pgstac.stac import item, new_collection
 
 Connection = psycopg.Connection[Any]
@@ -137,6 +147,63 @@ def test_present_tells_what_is_there(connection: Connection) -> None:
     load(connection, "things", [item("a"), item("b")])
     assert present(connection, "things", ["b", "c"]) == {"b"}
     assert present(connection, "other", ["b"]) == set()
+
+
+def test_items_of_many_collections_are_written_at_once_and_only_the_bad_ones_refused(connection: Connection) -> None:
+    others = ["more", "most"]
+    create_missing(connection, [new_collection(id) for id in others])
+    bad = {"more": item("nul", "more", **BAD["nul"])}
+    wanted = {id: [item("a", id), *([bad[id]] if id in bad else []), item(f"b-{id}", id)] for id in ["things", *others]}
+    done = load_all(connection, wanted)
+    connection.commit()
+    assert {id: loaded.ids for id, loaded in done.items()} == {id: ("a", f"b-{id}") for id in wanted}
+    assert {id: [one.id for one in loaded.refused] for id, loaded in done.items()} == {
+        "things": [],
+        "more": ["nul"],
+        "most": [],
+    }
+    asked = {"things": ["a", "b-more"], "more": ["b-more", "nul"], "most": [], "other": ["a"]}
+    assert present_in(connection, asked) == {"things": {"a"}, "more": {"b-more"}, "most": set(), "other": set()}
+
+
+def test_an_item_that_somebody_else_wrote_is_replaced_whatever_the_caller_knows(connection: Connection) -> None:
+    load(connection, "things", [item("a")])
+    connection.commit()
+    new = item("a", properties={"datetime": "2024-06-01T00:00:00Z", "title": "new"})
+    done = load_all(connection, {"things": [item("b"), new]}, {"things": ()})
+    connection.commit()
+    assert (done["things"].ids, done["things"].refused) == (("b", "a"), ())
+    assert stored(connection)["a"]["properties"]["title"] == "new"
+
+
+@pytest.mark.parametrize("id", ["a\\b", "a\tb", "a\nb", "a\rb", '"', "{a,b}", "\\N", "ä\U0001f600", "a'b", "NULL", ""])
+def test_odd_ids_are_written_as_they_are(connection: Connection, id: str) -> None:
+    for title in ("first", "second"):
+        one = item(id, properties={"datetime": "2024-06-01T00:00:00Z", "title": title + "\\ \n \t \r"})
+        assert load(connection, "things", [one, item("b")]).ids == (id, "b")
+        connection.commit()
+        assert stored(connection)[id] == one
+
+
+def test_a_collection_is_unprepared_until_its_partition_takes_the_times(connection: Connection) -> None:
+    now, later = item("a"), item("b", datetime="2030-01-01T00:00:00.5+03:00")
+    assert unprepared(connection, {"things": [now], "other": []}) == ["things"]
+    prepare_partition(connection, "things", [now])
+    assert unprepared(connection, {"things": [now]}) == []
+    assert unprepared(connection, {"things": [now, later]}) == ["things"]
+    prepare_partition(connection, "things", [later])
+    assert unprepared(connection, {"things": [now, later]}) == []
+    # What only the database can read it is asked about.
+    assert unprepared(connection, {"things": [now, item("c", datetime="2024-06-01 00:00")]}) == ["things"]
+
+
+def test_who_does_not_want_to_wait_is_told_that_another_one_writes(connection: Connection, database: str) -> None:
+    assert try_lock_writers(connection, ["things", "more"])
+    with psycopg.connect(database) as other:
+        assert not try_lock_writers(other, ["less", "more"])
+        assert try_lock_writers(other, ["less"])
+        assert try_lock_writers(other, [])
+    connection.commit()
 
 
 def test_a_formatted_item_in_pgstacs_cache_does_not_outlive_the_item(connection: Connection) -> None:
