@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from maap_stac_orchestration.discovery.pages import BEHIND, Pages
-from maap_stac_orchestration.discovery.steps import Seen, Year
-from maap_stac_orchestration.dps.output_prefix import timestamp_pieces
+from maap_stac_orchestration.discovery.pages import BEHIND, Page, Pages
+from maap_stac_orchestration.discovery.steps import Departure, Seen, Year
+from maap_stac_orchestration.dps.output_prefix import dated_folders, find_output_prefix, timestamp_pieces
 
 #: Keys that are asked for at once: a folder of so few is known from them alone, and more cost more time than a request.
 _KEYS = 100
@@ -47,6 +47,9 @@ class Look:
     def take(self, pages: Pages) -> Seen:
         """The folders in which tags depart from timestamps."""
         page = pages.objects(self.year.folder, after=self.after, most=_KEYS)
+        if not self.after and not page.more:
+            # Its own days are listed where they are wanted.
+            return Seen(departures=all_years(self.year.folder, page).departures)
         departures = dict.fromkeys(
             folder for one in page.objects if (folder := departure(self.year.group, one.key)) is not None
         )
@@ -54,7 +57,7 @@ class Look:
         if page.more and not self.last:
             after, last = self._next(page.objects[-1].key)
             further = (Look(self.year, self.search, after, last),) if after else ()
-        return Seen(steps=further, departures=tuple(departures))
+        return Seen(steps=further, departures=tuple(map(Departure, departures)))
 
     def _next(self, key: str) -> tuple[str, bool]:
         """Where to ask on behind a key, and whether that ends it; nowhere where there can be nothing more.
@@ -80,6 +83,23 @@ class Look:
         if self.search is Search.APART:
             return max(f"{folder}12/31/{BEHIND}", key), True
         return max(after, key), False
+
+
+def all_years(folder: str, page: Page) -> Seen:
+    """The years of the groups in a folder of which a page holds every key."""
+    years: dict[Year, None] = {}
+    departures: dict[str, dict[Year, None]] = {}
+    for listed in page.objects:
+        output = find_output_prefix(listed.key)
+        if output is None or not output.group.startswith(folder):
+            continue
+        year = Year(output.group, output.time.year, searched=True)
+        dated = next((one for one in dated_folders(output.group) if one.startswith(folder)), None)
+        (years if dated is None else departures.setdefault(dated, {}))[year] = None
+    return Seen(
+        years=tuple(years),
+        departures=tuple(Departure(dated, tuple(some)) for dated, some in departures.items()),
+    )
 
 
 def departure(group: str, key: str) -> str | None:

@@ -13,18 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import takewhile
 
+from maap_stac_orchestration.discovery.dated_tags import all_years
 from maap_stac_orchestration.discovery.pages import BEHIND, Page, Pages
-from maap_stac_orchestration.discovery.steps import Seen, Step, Year
+from maap_stac_orchestration.discovery.steps import Departure, Seen, Step, Year
 from maap_stac_orchestration.dps.output_prefix import (
     OUTPUT_FOLDER,
     SHARED_FOLDER,
-    dated_folders,
-    find_output_prefix,
     timestamp_pieces,
 )
 
 #: Tags have two or three folders; below so many, keys are asked for before folders are.
 _USUAL_TAG_FOLDERS = 4
+#: No job ran in others: four digits that say something else are a tag, like `0042`.
+_PLAUSIBLE_YEARS = range(2010, 2100)
 #: No output prefix holds such a folder.
 _NO_NAMES = frozenset({"", ".", ".."})
 
@@ -99,16 +100,19 @@ class Tags:
     def take(self, pages: Pages) -> Seen:
         """A step for each folder that is a part of a tag, and the years."""
         page = pages.folders(self.prefix, token=self.token)
-        years = []
+        years: list[Year] = []
+        departures: list[Departure] = []
         steps: list[Step] = _further(page, Tags(self.prefix, self.depth, self.pieces, page.token))
         for name in page.folders:
             if name in {".", ".."} or (self.pieces and timestamp_pieces((*self.pieces, name)) > len(self.pieces)):
                 continue
             if timestamp_pieces((name,)):
                 years.append(Year(self.prefix, int(name)))
+                if int(name) not in _PLAUSIBLE_YEARS:
+                    departures.append(Departure(f"{self.prefix}{name}/"))
             else:
                 steps.append(tags(f"{self.prefix}{name}/", self.depth + 1))
-        return Seen(steps=tuple(steps), years=tuple(years))
+        return Seen(steps=tuple(steps), years=tuple(years), departures=tuple(departures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class DeepTags:
         """The years of all groups in it where there are few keys; else a step to where folders part."""
         page = pages.objects(self.prefix)
         if not page.more:
-            return _all_years(self.prefix, page)
+            return all_years(self.prefix, page)
         below = self._common_folder(page)
         if below != self.prefix and not pages.objects(self.prefix, after=below + BEHIND, most=1).objects:
             return Seen(steps=(Tags(below, self.depth + below.count("/") - self.prefix.count("/")),))
@@ -153,19 +157,3 @@ def departed(folder: str) -> Step:
 def _further(page: Page, step: Step) -> list[Step]:
     """The step to the next page where there is one."""
     return [step] if page.token else []
-
-
-def _all_years(prefix: str, page: Page) -> Seen:
-    """The years of the groups in a folder of which every key was seen."""
-    years: dict[Year, None] = {}
-    departures: dict[str, None] = {}
-    for listed in page.objects:
-        output = find_output_prefix(listed.key)
-        if output is None or not output.group.startswith(prefix):
-            continue
-        dated = [folder for folder in dated_folders(output.group) if folder.startswith(prefix)]
-        if dated:
-            departures[dated[0]] = None
-        else:
-            years[Year(output.group, output.time.year, searched=True)] = None
-    return Seen(years=tuple(years), departures=tuple(departures))

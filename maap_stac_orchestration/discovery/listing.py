@@ -26,7 +26,7 @@ from maap_stac_orchestration.discovery.found import FoundCatalog
 from maap_stac_orchestration.discovery.groups import Root, departed
 from maap_stac_orchestration.discovery.pages import Pages
 from maap_stac_orchestration.discovery.spans import AskMonths, spans
-from maap_stac_orchestration.discovery.steps import Seen, Step, Year
+from maap_stac_orchestration.discovery.steps import Departure, Seen, Step, Year
 from maap_stac_orchestration.dps.output_prefix import dated_folders
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class _Walk:
         """Walks."""
         self._steps.append(Root())
         for group in known_groups:
-            self._depart(dated_folders(group))
+            self._depart(map(Departure, dated_folders(group)))
         if len(self._parts) == 1:
             yield from self._take_all(iter(()))
             yield Whole(self._parts[0])
@@ -144,12 +144,19 @@ class _Walk:
                 if seen.catalogs:
                     yield seen.catalogs
 
-    def _depart(self, folders: Iterable[str]) -> None:
-        """Walks folders in which tags depart from timestamps, each once."""
-        for folder in folders:
-            if folder not in self._departed:
-                self._departed.add(folder)
-                self._steps.append(departed(folder))
+    def _depart(self, departures: Iterable[Departure]) -> None:
+        """Goes into folders in which tags depart from timestamps, each once."""
+        for departure in departures:
+            if departure.folder in self._departed:
+                continue
+            self._departed.add(departure.folder)
+            if departure.years is None:
+                self._steps.append(departed(departure.folder))
+                continue
+            for year in departure.years:
+                # What else of it is spelled like a timestamp is known with it.
+                self._departed.update(dated_folders(year.group))
+                self._go_into(year)
 
     def _go_into(self, year: Year) -> None:
         if self._search is not Search.KNOWN and not year.searched:

@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from maap_stac_orchestration.discovery.dated_tags import departure
 from maap_stac_orchestration.discovery.found import CATALOG_NAME, FoundCatalog, is_storable
 from maap_stac_orchestration.discovery.pages import BEHIND, ListedObject, Pages
-from maap_stac_orchestration.discovery.steps import Months, Seen
+from maap_stac_orchestration.discovery.steps import Departure, Months, Seen
 from maap_stac_orchestration.dps.output_prefix import find_output_prefix, timestamp_pieces
 
 
@@ -43,7 +43,10 @@ class AskMonths:
             if page.token is None:
                 break
             token = page.token
-        return Seen(months=(Months(self.group, self.year, frozenset(months)),), departures=(folder,) if departs else ())
+        return Seen(
+            months=(Months(self.group, self.year, frozenset(months)),),
+            departures=(Departure(folder),) if departs else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Span:
         job, has_root = self.rootless, False
         for listed in page.objects:
             if listed.key > end:
-                return Seen(catalogs=(*catalogs, *inside), departures=tuple(departures))
+                return Seen(catalogs=(*catalogs, *inside), departures=tuple(map(Departure, departures)))
             if job is None or not listed.key.startswith(job):
                 catalogs += inside
                 inside, has_root, job = [], False, None
@@ -86,7 +89,7 @@ class Span:
             found = _found(pages.bucket, listed)
             inside = [found] if has_root else [*inside, found]
         if not page.more:
-            return Seen(catalogs=(*catalogs, *inside), departures=tuple(departures))
+            return Seen(catalogs=(*catalogs, *inside), departures=tuple(map(Departure, departures)))
         after = page.objects[-1].key
         rootless: str | None = None
         if job is not None:
@@ -103,7 +106,7 @@ class Span:
             # It is walked as a folder of its own; what is left of it here would be a thousand keys a request.
             after = departing + after[len(departing) :].split("/", 1)[0] + "/" + BEHIND
         further = Span(self.group, self.first, self.last, after, rootless)
-        return Seen(steps=(further,), catalogs=(*catalogs, *inside), departures=tuple(departures))
+        return Seen(steps=(further,), catalogs=(*catalogs, *inside), departures=tuple(map(Departure, departures)))
 
 
 def spans(group: str, days: Collection[date]) -> Iterator[Span]:

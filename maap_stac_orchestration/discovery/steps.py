@@ -42,6 +42,15 @@ class Year:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """A folder in which tags depart from what they had begun to spell, a timestamp; gone into once."""
+
+    folder: str
+    #: Of every group in it, where all are known; None where it has to be walked.
+    years: tuple[Year, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Months:
     """The months of a year of a group that there are."""
 
@@ -59,5 +68,4 @@ class Seen:
     years: tuple[Year, ...] = ()
     months: tuple[Months, ...] = ()
     catalogs: tuple[FoundCatalog, ...] = ()
-    #: Folders in which a tag departs from what it had begun to spell, a timestamp; each is to be walked once.
-    departures: tuple[str, ...] = ()
+    departures: tuple[Departure, ...] = ()

@@ -40,6 +40,7 @@ LAYOUTS = [
     "{user}/dps_output/alg/v1/" + "d/" * 490,
     "{user}/dps_output/alg/v1/" + "/" * 490,
     "{user}/dps_output/alg/v1/" + "deep/" * 7 + "2024/07/run/",
+    "{user}/dps_output/alg/v1/0042/",
     # Spelled like the beginning of a date.
     "{user}/dps_output/alg/v1/2024/07/",
     "{user}/dps_output/alg/v1/2024/07/run/",
