@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
+from maap_stac_orchestration.catalog.datetimes import INDEXED
 from maap_stac_orchestration.dps.job import Job
 from maap_stac_orchestration.governance.decision import Decision
 from maap_stac_orchestration.ledger.records import Batch, ClaimedJob, Pin, State
@@ -30,13 +33,27 @@ class ReadItem:
 
     id: str
     requested_collection: str | None
-    #: STAC Item document with absolute hrefs and without self/root/parent/collection links.
-    document: Mapping[str, Any]
+    #: The document as JSON. A batch holds ten thousand of them at once, and as dictionaries they take five times the
+    #: memory, which Python's garbage collector besides goes through again and again.
+    packed: bytes
     source: Pin
     #: Warnings about this item (the errors of refused items stand under the job's problems).
     problems: tuple[Problem, ...] = ()
     #: What was mended in it, a sentence each; written into the item.
     repairs: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """STAC Item document with absolute hrefs and without self/root/parent/collection links; a new one each time."""
+        document: dict[str, Any] = orjson.loads(self.packed)
+        return document
+
+    @property
+    def outline(self) -> dict[str, Any]:
+        """Of the document no more than where and when: its `bbox`, and its `properties` with nothing but times."""
+        document = self.document
+        times = {name: value for name, value in document["properties"].items() if name in INDEXED}
+        return {"bbox": document.get("bbox"), "properties": times}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
+
+import orjson
 
 from maap_stac_orchestration.catalog.collection import prepare_collection
 from maap_stac_orchestration.catalog.document import Kind, NotJson, NotMigrated, kind_of, migrate, parse_json
@@ -212,29 +214,16 @@ class _JobReading:
             problems += node.document.problems
             if node.document.collection is not None:
                 collections.append(node.document.collection)
-            prepared = node.document.item
-            if prepared is None:
+            item = node.document.item
+            if item is None:
                 continue
-            if prepared.document is None:
-                problems += prepared.problems
-                continue
-            item_id = prepared.document["id"]
-            first = first_of_id.setdefault(item_id, node.key)
+            first = first_of_id.setdefault(item.id, node.key)
             if first != node.key:
-                detail = f"The id is {shown(item_id)}; the item at {first} is kept."
+                detail = f"The id is {shown(item.id)}; the item at {first} is kept."
                 problems.append(Problem(Code.ITEM_DUPLICATE, node.key, detail))
                 continue
-            problems += prepared.problems
-            items.append(
-                ReadItem(
-                    item_id,
-                    prepared.requested_collection,
-                    prepared.document,
-                    node.pin,
-                    prepared.problems,
-                    prepared.repairs,
-                )
-            )
+            problems += item.problems
+            items.append(item)
         problems += walk.exceeded(roots[0] if roots else self._root)
         job = self._job(metadata.found) if isinstance(metadata.found, JobMetadata) else None
         return self._result(
@@ -304,7 +293,7 @@ class _Checks:
     job_buckets: frozenset[str]
     schemas: ExtensionSchemas | None
 
-    def understand(self, fetched: Fetched, relation: Relation) -> Document:
+    def understand(self, fetched: Fetched, relation: Relation, source: Pin) -> Document:
         """Parses a document and checks it for what its link says that it is."""
         key = fetched.info.key
         is_item = relation == "item"
@@ -315,7 +304,7 @@ class _Checks:
             return Document(problems=[Problem(code, key, str(error))])
         kind = kind_of(document)
         if is_item:
-            return self._guarded(self._item, document, key, kind)
+            return self._guarded(partial(self._item, source=source), document, key, kind)
         if kind not in {"catalog", "collection"}:
             return Document(problems=[Problem(Code.NOT_A_CATALOG, key, _what_it_is(document, kind))])
         understood = self._guarded(self._catalog, document, key, kind)
@@ -339,7 +328,7 @@ class _Checks:
             detail = f"Checking it failed with {type(error).__name__}, which is a defect of the check: report it."
             return Document(problems=[Problem(code, key, detail)])
 
-    def _item(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
+    def _item(self, document: dict[str, Any], key: str, kind: Kind | None, source: Pin) -> Document:
         if kind != "item":
             advice = {
                 "item_collection": " Write each of its features as an Item of its own, and link them.",
@@ -356,7 +345,11 @@ class _Checks:
             job_buckets=self.job_buckets,
             schemas=self.schemas,
         )
-        return Document(item=prepared)
+        if prepared.document is None:
+            return Document(problems=prepared.problems)
+        packed = orjson.dumps(prepared.document)
+        item_id, requested = prepared.document["id"], prepared.requested_collection
+        return Document(item=ReadItem(item_id, requested, packed, source, prepared.problems, prepared.repairs))
 
     def _catalog(self, document: dict[str, Any], key: str, kind: Kind | None) -> Document:
         if kind == "collection":

@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from maap_stac_orchestration.catalog.item import PreparedItem
 from maap_stac_orchestration.catalog.links import Relation, Target
-from maap_stac_orchestration.ledger.records import Pin
+from maap_stac_orchestration.pipeline.batch import Pin, ReadItem
 from maap_stac_orchestration.problems import Code, Problem
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import (
@@ -38,7 +37,8 @@ class Document:
 
     #: Where it leads; empty for items.
     links: Sequence[Target | Problem] = ()
-    item: PreparedItem | None = None
+    #: An item that passed every check.
+    item: ReadItem | None = None
     #: A Collection document, ready to use.
     collection: Mapping[str, Any] | None = None
     problems: Sequence[Problem] = ()
@@ -108,7 +108,7 @@ class Walk:
         files: Mapping[str, ObjectInfo],
         reader: Reader,
         settings: Settings,
-        understand: Callable[[Fetched, Relation], Document],
+        understand: Callable[[Fetched, Relation, Pin], Document],
     ) -> None:
         self.nodes: dict[str, Node] = {}
         self._bucket = bucket
@@ -258,7 +258,7 @@ class Walk:
             return
         node.pin = pin(fetched)
         started = self._clock()
-        node.document = self._understand(fetched, node.relation)
+        node.document = self._understand(fetched, node.relation, node.pin)
         self._seconds += self._clock() - started
         if node.document.links:
             node.edges = self._edges(node.document.links)

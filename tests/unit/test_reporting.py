@@ -74,7 +74,7 @@ def decided(number: int, decisions: Mapping[str | None, tuple[Decision, int]]) -
     claim = ClaimedJob(number, "bucket", f"ana/dps_output/alg/v1/2025/08/19/00/00/00/{number:06}/", {}, time)
     pin = Pin("item.json", "etag", None, "0" * 64, 2)
     items = tuple(
-        ReadItem(f"{requested}-{n}", requested, {}, pin)
+        ReadItem(f"{requested}-{n}", requested, b"{}", pin)
         for requested, (_, count) in decisions.items()
         for n in range(count)
     )

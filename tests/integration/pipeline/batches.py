@@ -96,7 +96,7 @@ class Written:
         for item in self.items:
             raw = orjson.dumps(item)
             pin = Pin(f"{self.prefix}{item['id']}.json", sha256(raw).hexdigest()[:32], None, sha256(raw).hexdigest(), 9)
-            items.append(ReadItem(item["id"], self.requests.get(item["id"]), item, pin))
+            items.append(ReadItem(item["id"], self.requests.get(item["id"]), raw, pin))
         return ReadJob(
             claim=claim,
             job=Job(BUCKET, parse_output_prefix(self.prefix), self.algorithm, self.version, self.tag),

@@ -39,7 +39,7 @@ def plan(
     awaiting: bool = False,
 ) -> Plan:
     items = tuple(
-        ReadItem(f"{collection}-{number}", collection, {}, Pin(f"{collection}.json", "e", None, "s", 1))
+        ReadItem(f"{collection}-{number}", collection, b"{}", Pin(f"{collection}.json", "e", None, "s", 1))
         for number, collection in enumerate(collections)
     )
     read = ReadJob(
