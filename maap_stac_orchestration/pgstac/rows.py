@@ -21,6 +21,8 @@ from pypgstac.load import as_utc
 _POINT, _POLYGON = (struct.pack("<BII", 1, number | 0x20000000, 4326) for number in (1, 3))
 _NUMBERS = frozenset({float, int})
 _SINGLE = frozenset({str, float, int, bool})
+#: What a collection has in common where it says nothing.
+_NOTHING: tuple[Any, ...] = (None, {})
 _LISTS = frozenset({list})
 _PAIRS = frozenset({2})
 
@@ -122,7 +124,7 @@ def _dehydrated(document: Mapping[str, Any], base: Mapping[str, Any]) -> dict[st
             if common == value:
                 continue
             # Otherwise with nothing to merge: another version, say, or assets that the collection says nothing about.
-            if type(value) not in _SINGLE and (common != {} or type(value) is not dict):
+            if type(value) not in _SINGLE and (type(value) is not dict or common not in _NOTHING):
                 break
         content[name] = value
     else:

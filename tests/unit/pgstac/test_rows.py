@@ -20,7 +20,9 @@ from tests.shared import sample_bucket
 Document = dict[str, Any]
 
 #: Of a collection that nobody edited, as they are made for default collections.
-PLAIN = BaseItem({"type": "Feature", "stac_version": "1.1.0", "collection": "things", "assets": {}}, None)
+PLAIN = BaseItem({"type": "Feature", "stac_version": "1.1.0", "collection": "things", "assets": None}, None)
+#: Of one that says of its items' assets that there is nothing to say.
+EMPTY = BaseItem({"type": "Feature", "stac_version": "1.1.0", "collection": "things", "assets": {}}, None)
 #: Of one that describes the assets of its items, and was edited.
 DESCRIBING = BaseItem(
     {
@@ -78,7 +80,7 @@ def samples(folder: Path) -> Iterator[Document]:
             yield document | {"collection": "things"}
 
 
-@pytest.mark.parametrize("base", [PLAIN, DESCRIBING])
+@pytest.mark.parametrize("base", [PLAIN, EMPTY, DESCRIBING])
 def test_every_sample_item_is_the_row_that_pypgstac_makes(base: BaseItem) -> None:
     documents = list(samples(sample_bucket()))
     assert len(documents) > 50
@@ -164,7 +166,7 @@ assets = st.dictionaries(
         },
     )
 )
-@pytest.mark.parametrize("base", [PLAIN, DESCRIBING])
+@pytest.mark.parametrize("base", [PLAIN, EMPTY, DESCRIBING])
 def test_what_the_collection_has_in_common_is_left_out_as_pypgstac_leaves_it_out(
     base: BaseItem, changes: Document
 ) -> None:
