@@ -10,6 +10,7 @@ import json
 
 import dagster as dg
 
+from assets import collection_limits
 from assets.ingest import pgstac_items
 from assets.partitions import COLLECTIONS
 from assets.reporting import Metadata
@@ -23,13 +24,13 @@ from assets.resources import Connect
     kinds={"postgres", "stac"},
     deps=[dg.AssetDep(pgstac_items, partition_mapping=dg.LastPartitionMapping())],
     description="A STAC collection, its extent made what its items are.",
+    check_specs=[collection_limits.spec("stac_collections")],
 )
-def stac_collections(
-    context: dg.AssetExecutionContext, ledger: dg.ResourceParam[Connect]
-) -> dg.MaterializeResult[None]:
+def stac_collections(context: dg.AssetExecutionContext, ledger: dg.ResourceParam[Connect]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, Dagster knows it without parameter only
     """Refreshes one or several collections, one after another, so that none waits for a run of its own."""
     from maap_stac_orchestration.ledger import collections as known
     from maap_stac_orchestration.pgstac.collections import refresh_collection
+    from maap_stac_orchestration.pgstac.limits import locks
 
     metadata: Metadata = {}
     with ledger() as conn:
@@ -47,7 +48,8 @@ def stac_collections(
             metadata = {"items": refreshed.items, "extent_changed": refreshed.changed}
             if refreshed.extent is not None:
                 metadata["extent"] = dg.MetadataValue.json(json.loads(json.dumps(refreshed.extent)))
-    return dg.MaterializeResult(metadata=metadata if len(context.partition_keys) == 1 else {})
+        room = collection_limits.result(locks(conn))
+    return dg.MaterializeResult(metadata=metadata if len(context.partition_keys) == 1 else {}, check_results=[room])
 
 
 #: A single run takes all collections that changed: each run costs seconds, each collection milliseconds.

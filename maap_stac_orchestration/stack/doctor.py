@@ -29,9 +29,6 @@ from maap_stac_orchestration.stack.plan import (
 )
 from maap_stac_orchestration.stack.postgres import PostgresError, find_binaries
 
-#: Locks that a search over all collections takes for each: measured on pgstac 0.10.0, where 64 locks for each of 100
-#: connections ended at about 3,000 collections.
-LOCKS_PER_COLLECTION = 2.2
 _MEBIBYTE = 2**20
 _LITTLE_SPACE = 2048 * _MEBIBYTE
 _NO_SPACE = 256 * _MEBIBYTE
@@ -40,12 +37,6 @@ _PATIENCE = 5
 _POSTGIS = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgis')"
 _PGSTAC = "SELECT to_regclass('pgstac.migrations') IS NOT NULL"
 _PGSTAC_VERSION = "SELECT version FROM pgstac.migrations ORDER BY datetime DESC, version DESC LIMIT 1"
-_LOCKS = """
-SELECT current_setting('max_locks_per_transaction')::bigint
-       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint),
-       current_setting('max_locks_per_transaction')::bigint
-"""
-_COLLECTIONS = "SELECT count(*) FROM pgstac.collections"
 
 
 class Severity(StrEnum):
@@ -241,21 +232,12 @@ def _schemas(connection: psycopg.Connection[Any], name: str) -> Iterator[Finding
 
 
 def _locks(connection: psycopg.Connection[Any], name: str) -> Iterator[Finding]:
-    row = connection.execute(_LOCKS).fetchone()
-    assert row is not None
-    room, setting = row
-    collections = _one(connection, _COLLECTIONS)
-    share = collections * LOCKS_PER_COLLECTION / room
-    if share > 0.5:
-        make = _error if share > 0.9 else _warning
-        yield make(
-            "locks_run_out",
-            name,
-            f"The database {name} has {collections} collections, each with a partition; with max_locks_per_transaction "
-            f"= {setting} searches fail from about {int(room / LOCKS_PER_COLLECTION)} on.",
-            f"Set max_locks_per_transaction to {2 * setting} or more and restart the server, or let jobs share "
-            "collections by another MAAP_STAC_DEFAULT_COLLECTION_TEMPLATE.",
-        )
+    from maap_stac_orchestration.pgstac.limits import locks
+
+    found = locks(connection)
+    if found.scarce:
+        make = _error if found.exhausted else _warning
+        yield make("locks_run_out", name, found.message, found.fix)
 
 
 def _registry(settings: Settings) -> Iterator[Finding]:

@@ -77,6 +77,7 @@ def test_names_of_the_contract() -> None:
         ("governance_decisions", "registry_loads"),
         ("pgstac_items", "all_loaded"),
         ("pgstac_items", "nothing_broken"),
+        ("stac_collections", "room_for_more"),
     }
 
 

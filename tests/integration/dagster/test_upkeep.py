@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from maap_stac_orchestration.ledger import collections as known
+from maap_stac_orchestration.pgstac import limits
 from sensors import collections_changed as module
 from tests.integration.dagster.conftest import Location
 
@@ -81,3 +82,20 @@ def test_the_upkeep_of_a_collection_reports_its_items(location: Location) -> Non
     result = job.execute_in_process(instance=location.instance, partition_key="a")
     (event,) = result.asset_materializations_for_node("stac_collections")
     assert event.metadata["items"].value == 0
+
+
+@pytest.mark.usefixtures("no_debounce")
+def test_upkeep_tells_when_the_server_has_little_room_for_more_collections(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location.instance.add_dynamic_partitions("stac_collections", ["a", "b"])
+    job = location.defs.resolve_job_def("upkeep")
+    tags = {module.RANGE_START: "a", module.RANGE_END: "b"}
+
+    (told,) = job.execute_in_process(instance=location.instance, tags=tags).get_asset_check_evaluations()
+    assert (told.check_name, told.passed) == ("room_for_more", True)
+
+    monkeypatch.setattr(limits, "WARN_BELOW", 10**9)
+    (told,) = job.execute_in_process(instance=location.instance, tags=tags).get_asset_check_evaluations()
+    assert (told.passed, told.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "Set max_locks_per_transaction to" in (told.description or "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maap_stac_orchestration.ledger.changes import Author, Via
+from maap_stac_orchestration.pgstac import limits
 from maap_stac_orchestration.pipeline.administer import set_team
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack import doctor
@@ -69,15 +70,13 @@ def test_a_database_without_schemas_is_to_be_migrated(home, empty_database, monk
 def test_too_many_collections_for_the_locks_are_told_before_searches_fail(
     home, database_env, connection, monkeypatch, queue_url
 ):
-    connection.execute("SELECT pgstac.create_collection(%s::jsonb)", ('{"id": "one", "type": "Collection"}',))
-    connection.commit()
     assert codes(home) == {}
-    (room,) = connection.execute(
-        "SELECT current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int"
-    ).fetchone()
-    monkeypatch.setattr(doctor, "LOCKS_PER_COLLECTION", room * 0.6)
-    assert codes(home)["locks_run_out"].severity is doctor.Severity.WARNING
-    monkeypatch.setattr(doctor, "LOCKS_PER_COLLECTION", room * 0.95)
+    room = limits.locks(connection).at_once
+    monkeypatch.setattr(limits, "WARN_BELOW", room + 1)
+    warned = codes(home)["locks_run_out"]
+    assert warned.severity is doctor.Severity.WARNING
+    assert "max_locks_per_transaction" in warned.fix
+    monkeypatch.setattr(limits, "FAIL_BELOW", room + 1)
     assert codes(home)["locks_run_out"].severity is doctor.Severity.ERROR
 
 
