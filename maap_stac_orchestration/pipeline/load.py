@@ -316,6 +316,6 @@ def _descriptions(candidates: Sequence[Candidate], settled: Settled, settings: S
             continue
         if settled.results[id(candidate)] is ItemResult.REFUSED:
             continue
-        new = as_made_by(candidate, extent_of([candidate.item.document]), settings)
+        new = as_made_by(candidate, extent_of([candidate.item.outline]), settings)
         found[plan.index] = Description(new, candidate.order, plan.decided.read.claim.prefix)
     return list(found.values())

@@ -82,7 +82,7 @@ def create_collections(plans: Sequence[Plan], conn: Connection, settings: Settin
             for id, other in creation.taken.items():
                 raise CollectionNameTaken(_made_meanwhile(id, other))
     documents = {
-        collection: [candidate.item.document for candidate in candidates]
+        collection: [candidate.item.outline for candidate in candidates]
         for collection, candidates in by_collection.items()
         if collection not in taken
     }
@@ -146,7 +146,7 @@ def _made_meanwhile(collection: str, other: str) -> str:
 
 def _new_collection(id: str, candidates: Sequence[Candidate], settings: Settings) -> NewCollection:
     """What a new collection is like: by the job that comes first, whose user is its owner."""
-    return as_made_by(oldest_of(candidates), extent_of([candidate.item.document for candidate in candidates]), settings)
+    return as_made_by(oldest_of(candidates), extent_of([candidate.item.outline for candidate in candidates]), settings)
 
 
 def as_made_by(candidate: Candidate, extent: Mapping[str, Any], settings: Settings) -> NewCollection:
