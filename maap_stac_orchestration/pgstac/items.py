@@ -8,9 +8,10 @@ collection exists (`collections`).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -82,13 +83,6 @@ WITH forgotten AS (
 SELECT collection, id FROM pgstac.items WHERE collection = ANY(%(collections)s::text[]) AND id = ANY(%(ids)s::text[])
 """
 
-_BASE_ITEMS = """
-SELECT collection.id, base.base_item, base.base_item_id, pgstac.get_version()
-FROM pgstac.collections AS collection
-CROSS JOIN LATERAL pgstac.current_base_item(collection.id) AS base
-WHERE collection.id = ANY(%s::text[])
-"""
-
 #: The partitions whose time constraints hold spans already; what check_partition would give, without changing anything.
 _HOLDING = """
 SELECT wanted.collection, known.partition
@@ -103,6 +97,15 @@ CROSS JOIN LATERAL pgstac.partition_catalog_meta(known.partition) AS found
 WHERE found.constraint_dtrange @> tstzrange(wanted.first_start, wanted.last_start, '[]')
     AND found.constraint_edtrange @> tstzrange(wanted.first_end, wanted.last_end, '[]')
 """
+
+#: What is to be known of collections to write to them: their base items, and their partitions, if those hold the spans.
+_TARGETS = f"""
+SELECT collection.id, base.base_item, base.base_item_id, held.partition, pgstac.get_version()
+FROM pgstac.collections AS collection
+CROSS JOIN LATERAL pgstac.current_base_item(collection.id) AS base
+LEFT JOIN ({_HOLDING}) AS held ON held.collection = collection.id
+WHERE collection.id = ANY(%(ids)s::text[])
+"""  # noqa: S608  # a constant in a constant
 
 #: Never prepare what must look into one partition only: a plan for every collection locks the partitions of all.
 _OF_ONE_PARTITION = False
@@ -219,7 +222,9 @@ def _found_in(connection: Connection, question: str, wanted: Mapping[str, Collec
 
 def _array(texts: Iterable[str]) -> str:
     """An array as PostgreSQL writes it; of a thousand texts psycopg makes one as slowly as they are looked up."""
-    inner = '","'.join(texts := list(texts))
+    if not (texts := list(texts)):
+        return "{}"
+    inner = '","'.join(texts)
     if "\\" in inner or inner.count('"') != 2 * (len(texts) - 1):
         inner = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return f'{{"{inner}"}}'
@@ -321,21 +326,24 @@ def load_all(
     if not wanted:
         return done
     connection.execute(_SEARCH_PATH)
-    bases = _base_items(connection, wanted)
-    rows: dict[str, list[Row]] = {}
-    refused: dict[str, list[Refused]] = {}
-    for collection, documents in wanted.items():
-        rows[collection], refused[collection] = _rows(documents, bases[collection])
+    targets = _targets(connection, wanted)
     if there is None:
-        there = present_in(connection, {id: [row.id for row in some] for id, some in rows.items()})
-    holding = _holding(connection, wanted)
+        # Of rows, since not every id is one that the database can be asked about.
+        there = present_in(
+            connection, {id: [row.id for row in _rows(some, targets[id].base, [])] for id, some in wanted.items()}
+        )
+    refused: dict[str, list[Refused]] = {collection: [] for collection in wanted}
     try:
         with connection.transaction():
-            for collection in sorted(rows):
-                _write(connection, collection, rows[collection], there[collection], holding.get(collection))
-    except _ABOUT_VALUES:
-        for collection in sorted(rows):
-            refused[collection] += _write_halving(connection, collection, rows[collection])
+            for collection, target in sorted(targets.items()):
+                rows = _rows(wanted[collection], target.base, refused[collection])
+                _write(connection, collection, rows, there[collection], target.partition)
+    except (*_ABOUT_VALUES, errors.CheckViolation):
+        # The last one where somebody narrowed the times of a partition a moment ago.
+        for collection, target in sorted(targets.items()):
+            refused[collection] = []
+            every = list(_rows(wanted[collection], target.base, refused[collection]))
+            refused[collection] += _write_halving(connection, collection, every)
     for collection, documents in wanted.items():
         bad = {one.id for one in refused[collection]}
         ids = tuple(document["id"] for document in documents if document["id"] not in bad)
@@ -349,49 +357,56 @@ def load_all(
     return done
 
 
-def _base_items(connection: Connection, collections: Iterable[str]) -> dict[str, BaseItem]:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A collection that is written to."""
+
+    base: BaseItem
+    #: None where it has to be made, or made wider, for what comes.
+    partition: str | None
+
+
+def _targets(connection: Connection, wanted: Mapping[str, Sequence[Document]]) -> dict[str, _Target]:
     try:
-        with connection.cursor() as cursor:
-            found = cursor.execute(_BASE_ITEMS, (_array(collections),)).fetchall()
+        found = connection.execute(_TARGETS, {"ids": _array(wanted), **_spans(wanted)}).fetchall()
     except (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedFunction) as error:
         raise PgstacMissing("The database has no pgstac schema. Run `maap-stac migrate`.") from error
     for *_, version in found[:1]:
         check_version(version)
-    bases = {id: BaseItem(document, number) for id, document, number, _ in found}
-    for collection in sorted(collections):
-        if collection not in bases:
+    targets = {id: _Target(BaseItem(document, number), partition) for id, document, number, partition, _ in found}
+    for collection in sorted(wanted):
+        if collection not in targets:
             raise CollectionMissing(f"There is no collection {collection} to load into; was it deleted a moment ago?")
-    return bases
+    return targets
 
 
 def _holding(connection: Connection, wanted: Mapping[str, Sequence[Document]]) -> dict[str, str]:
     """Collection -> its partition, where that takes all of the items as it is."""
+    return {collection: str(partition) for collection, partition in connection.execute(_HOLDING, _spans(wanted))}
+
+
+def _spans(wanted: Mapping[str, Sequence[Document]]) -> dict[str, str]:
+    """From when to when the items of each collection reach, as the statements take it; without those of which only the
+    database can tell."""
     spans = {collection: span for collection, documents in wanted.items() if (span := _span(documents)) is not None}
-    if not spans:
-        return {}
-    found = connection.execute(
-        _HOLDING,
-        {
-            "collections": list(spans),
-            "first_starts": [span.first_start for span in spans.values()],
-            "last_starts": [span.last_start for span in spans.values()],
-            "first_ends": [span.first_end for span in spans.values()],
-            "last_ends": [span.last_end for span in spans.values()],
-        },
-    )
-    return {collection: str(partition) for collection, partition in found}
+    return {
+        "collections": _array(spans),
+        "first_starts": _array(span.first_start.isoformat() for span in spans.values()),
+        "last_starts": _array(span.last_start.isoformat() for span in spans.values()),
+        "first_ends": _array(span.first_end.isoformat() for span in spans.values()),
+        "last_ends": _array(span.last_end.isoformat() for span in spans.values()),
+    }
 
 
-def _rows(documents: Sequence[Document], base: BaseItem) -> tuple[list[Row], list[Refused]]:
-    """The items as rows of pgstac, and those that cannot be one."""
-    rows: list[Row] = []
-    refused: list[Refused] = []
+def _rows(documents: Iterable[Document], base: BaseItem, refused: list[Refused]) -> Iterator[Row]:
+    """The items as rows of pgstac, one by one; those that cannot be one are added to `refused`."""
     for document in documents:
         try:
-            rows.append(row_of(document, base))
+            row = row_of(document, base)
         except NoRow as error:
             refused.append(Refused(document["id"], f"{_clipped(str(error))}."))
-    return rows, refused
+        else:
+            yield row
 
 
 def _write_halving(connection: Connection, collection: str, rows: Sequence[Row]) -> list[Refused]:
@@ -412,17 +427,22 @@ def _write_halving(connection: Connection, collection: str, rows: Sequence[Row])
 
 
 def _write(
-    connection: Connection, collection: str, rows: Sequence[Row], there: Collection[str], partition: str | None
+    connection: Connection, collection: str, rows: Iterable[Row], there: Collection[str], partition: str | None
 ) -> None:
     """Writes rows into the collection's partition: those that are new straight, the others by way of a temporary table.
 
     Straight is as fast as it gets. Where one of them is there after all, the database refuses all of them.
     """
-    if not rows:
-        return
     if partition is None:
+        rows = list(rows)
+        if not rows:
+            return
         partition = _check_partition(connection, collection, [(row.datetime, row.end_datetime) for row in rows])
     table = sql.Identifier("pgstac", partition)
+    if not there:
+        _copy(connection, table, rows)
+        return
+    rows = list(rows)
     _copy(connection, table, [row for row in rows if row.id not in there])
     old = [row for row in rows if row.id in there]
     if old:
@@ -432,14 +452,21 @@ def _write(
         connection.execute(sql.SQL(_UPSERT).format(table=table, columns=_COLUMNS))
 
 
+#: Rows that are sent at once: enough for a few packets.
+_AT_ONCE = 25
+
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 
 
-def _copy(connection: Connection, table: sql.Identifier, rows: Sequence[Row]) -> None:
-    if not rows:
+def _copy(connection: Connection, table: sql.Identifier, rows: Iterable[Row]) -> None:
+    """Rows are made while the database writes those before."""
+    coming = iter(rows)
+    if not (some := list(islice(coming, _AT_ONCE))):
         return
     with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(table=table, columns=_COLUMNS)) as copy:
-        copy.write(b"".join([row.line() for row in rows]))
+        while some:
+            copy.write(b"".join([row.line() for row in some]))
+            some = list(islice(coming, _AT_ONCE))
 
 
 def _check_partition(connection: Connection, collection: str, times: Sequence[tuple[str, str]]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,9 +15,12 @@ from hypothesis import strategies as st
 
 from maap_stac_orchestration.governance.registry import Registry, load_registry
 from maap_stac_orchestration.ledger.records import State
+from maap_stac_orchestration.pgstac.collections import create_missing
+from maap_stac_orchestration.pgstac.items import lock_writers, prepare_partition
 from maap_stac_orchestration.pipeline.batch import ItemCounts, JobOutcome
 from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.problems import Code, Problem
+from tests.integration.pgstac.stac import new_collection
 from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, ingest, record
 
 Connection = psycopg.Connection[Any]
@@ -66,6 +71,59 @@ def test_a_batch_of_many_jobs_and_collections_ends_each_of_them(connection: Conn
     outcomes = ingest(connection, jobs)
     assert [outcomes[job.prefix].counts for job in jobs] == [ItemCounts(loaded=1)] * 15
     assert connection.execute("SELECT count(*), count(DISTINCT collection) FROM pgstac.items").fetchone() == (15, 3)
+
+
+def tagged(tags: str) -> list[Written]:
+    """Jobs of one item, each into a collection of its own."""
+    return [Written([document(f"{tag}-item")], tag=tag, minute=number) for number, tag in enumerate(tags)]
+
+
+def transactions(conn: Connection) -> int:
+    """How many wrote the items that there are."""
+    row = conn.execute("SELECT count(DISTINCT xmin::text) FROM ledger.item").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_small_jobs_of_many_collections_share_a_transaction(connection: Connection) -> None:
+    outcomes = ingest(connection, tagged("abcdef"))
+    assert [outcome.state for outcome in outcomes.values()] == [State.LOADED] * 6
+    assert transactions(connection) == 1
+
+
+def test_while_somebody_writes_to_a_collection_the_others_are_loaded_by_themselves(
+    connection: Connection, database: str
+) -> None:
+    jobs = tagged("abc")
+    record(connection, jobs)
+    batch = claim(connection)
+    ready = decided(connection, jobs, batch)
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as watcher:
+        # The last one, since each waits for its turn. Its partition is there, which else would be waited for first.
+        create_missing(other, [new_collection(DEFAULT.replace("demo", "c"))])
+        prepare_partition(other, DEFAULT.replace("demo", "c"), [document("c-item")])
+        other.commit()
+        lock_writers(other, [DEFAULT.replace("demo", "c")])
+        with ThreadPoolExecutor() as threads:
+            loading = threads.submit(load_jobs, ready, batch, connection, SETTINGS, START)
+            question = "SELECT array_agg(id ORDER BY id) FROM pgstac.items"
+            while watcher.execute(question).fetchone() != (["a-item", "b-item"],):
+                assert not loading.done()
+                time.sleep(0.01)
+            other.commit()
+            assert [outcome.state for outcome in loading.result()] == [State.LOADED] * 3
+    assert transactions(connection) == 3
+
+
+def test_an_item_that_a_database_refuses_costs_the_jobs_beside_it_nothing(connection: Connection) -> None:
+    nul = document("nul")
+    nul["properties"]["title"] = "a\0b"
+    first, _, last = tagged("abc")
+    jobs = [first, Written([document("b-item"), nul], tag="b", minute=1), last]
+    outcomes = ingest(connection, jobs)
+    assert [outcomes[job.prefix].state for job in jobs] == [State.LOADED, State.PARTIAL, State.LOADED]
+    assert codes(outcomes[jobs[1].prefix]) == [Code.LOAD_REJECTED]
+    assert items(connection, DEFAULT.replace("demo", "b")).keys() == {"b-item"}
 
 
 def test_a_job_without_items_is_loaded(connection: Connection) -> None:
