@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,11 @@ _MAAP_STAC = Path(sys.executable).with_name("maap-stac")
 
 
 @contextmanager
-def running_stack() -> Iterator[dict[str, Any]]:
+def running_stack(outside: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """Starts a stack in a temporary home and gives its stack.json; its `env` is in os.environ until the end.
+
+    Args:
+        outside: variables that point at parts which run already, to be used instead of the stack's own.
 
     Raises:
         CannotMeasure: it did not start.
@@ -34,9 +37,9 @@ def running_stack() -> Iterator[dict[str, Any]]:
     # A stack uses what the environment points at: this one shall have everything of its own.
     clean = {
         name: value for name, value in former.items() if not name.startswith(("PG", "AWS_", "MAAP_STAC_", "DAGSTER_"))
-    }
+    } | dict(outside or {})
     try:
-        _maap_stac("up", "--detach", "--home", str(home), "--port-base", str(_free_ports()), env=clean)
+        maap_stac("up", "--detach", "--home", str(home), "--port-base", str(_free_ports()), env=clean)
         document = json.loads((home / "stack.json").read_bytes())
         os.environ.clear()
         os.environ.update(clean | document["env"])
@@ -44,14 +47,19 @@ def running_stack() -> Iterator[dict[str, Any]]:
     finally:
         os.environ.clear()
         os.environ.update(former)
-        _maap_stac("down", "--home", str(home), env=clean)
+        maap_stac("down", "--home", str(home), env=clean)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _maap_stac(*arguments: str, env: dict[str, str]) -> None:
+def maap_stac(*arguments: str, env: Mapping[str, str]) -> None:
+    """Runs a command of `maap-stac` in this environment.
+
+    Raises:
+        CannotMeasure: it failed.
+    """
     try:
         subprocess.run(
-            [_MAAP_STAC, *arguments], env=env, check=True, capture_output=True, text=True, timeout=_START_SECONDS
+            [_MAAP_STAC, *arguments], env=dict(env), check=True, capture_output=True, text=True, timeout=_START_SECONDS
         )
     except subprocess.CalledProcessError as error:
         raise CannotMeasure(f"`maap-stac {arguments[0]}` failed: {error.stderr.strip()}") from error
