@@ -46,6 +46,26 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(capsys):
     assert "lag_p95_seconds" in capsys.readouterr().err
 
 
+def test_every_benchmark_that_is_promised_can_be_taken():
+    assert set(BENCHMARKS) >= {
+        "ingest_small",
+        "ingest_small_latency",
+        "ingest_large",
+        "ingest_many_collections",
+        "load_vs_copy_1000",
+        "load_vs_copy_100",
+        "validation",
+        "load_growth",
+        "discovery_growth",
+        "memory_small",
+        "memory_large",
+        "dagster_ms_per_catalog",
+        "lag_p95_seconds",
+        "decisions_per_second",
+        "jobs_page_p95_ms",
+    }
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_name_leads_to_a_function_that_measures(name):
     assert callable(find(name))
