@@ -5,7 +5,7 @@ COMPILE = .uv/bin/uv pip compile --universal --generate-hashes --python-version 
 	--no-emit-index-url --no-emit-find-links --no-header
 SOURCES := maap_stac_orchestration assets sensors tests benchmarks
 
-# Arguments for pytest, e.g. `make test TESTS="tests/unit -k decision"`, and for the benchmarks, e.g. `make bench ONLY=validation`.
+# Arguments for pytest, e.g. `make test TESTS="tests/unit -k decision"` (`TESTS="-n 0"`: in one process), and for the benchmarks, e.g. `make bench ONLY=validation`.
 TESTS ?=
 ONLY ?=
 export PYTHON
@@ -24,7 +24,7 @@ run: setup ## Start the local stack, submit the demo jobs, show the URLs; Ctrl-C
 	@exec $(VENV)/maap-stac up --demo
 
 test: browser check ## Everything that continuous integration runs.
-	$(VENV)/pytest $(TESTS)
+	$(VENV)/pytest -n auto $(TESTS)
 
 browser: # What the tests need beyond `make setup`.
 	@./setup.sh --with-browser

@@ -7,8 +7,10 @@ not skipped where that is missing: it fails with the sentence on what to install
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import random
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,18 +31,28 @@ hypothesis_settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis_settings.register_profile("same", hypothesis_settings.get_profile("patient"), derandomize=True)
 hypothesis_settings.load_profile("same" if os.environ.get("CI") else "patient")
 
+pytest_plugins = ["tests.workers"]
+
 #: The database that tests' databases are copied from.
 TEMPLATE = "migrated"
 BUCKET = "maap-ops-workspace"
 
 _numbers = itertools.count(1)
+#: Hypothesis sets the usual one to the same in each process.
+_chance = random.SystemRandom()
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that was free a moment ago.
+
+    Not one of those that the system gives to whoever asks for any: it might give the same to a connection, or to a test
+    in another process, before the server that it is meant for has started.
+    """
+    while True:
+        port = _chance.randrange(10_000, 20_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="session")

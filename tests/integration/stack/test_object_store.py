@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import requests
 from boto3.s3.transfer import TransferConfig
 
 from maap_stac_orchestration.stack.object_store import client
+from tests.conftest import free_port
 
 BUCKET = "maap-ops-workspace"
 
@@ -69,18 +69,12 @@ class Store:
         self.start()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def make_store(tmp_path: Path) -> Iterator[Any]:
     stores = []
 
     def make(*arguments: str) -> Store:
-        store = Store(tmp_path / "objects", _free_port(), list(arguments))
+        store = Store(tmp_path / "objects", free_port(), list(arguments))
         stores.append(store)
         store.start()
         return store
