@@ -20,7 +20,7 @@ from psycopg import sql
 from maap_stac_orchestration.api.app import create_app
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack.postgres import PostgresServer
-from tests.conftest import MotoStore, free_port
+from tests.conftest import MotoStore, copy_database, free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,7 @@ def shared_database(postgres_server: PostgresServer, migrated: str) -> Iterator[
     """The URL of a fresh database for all tests of a module, which only read; os.environ points at it."""
     name = f"api_{uuid4().hex[:12]}"
     with psycopg.connect(postgres_server.url(), autocommit=True) as connection, pytest.MonkeyPatch.context() as patch:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated))
-        )
-        connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = pgstac, public").format(sql.Identifier(name)))
+        copy_database(connection, postgres_server, migrated, name)
         for stray in [variable for variable in os.environ if variable.startswith("PG")]:
             patch.delenv(stray)
         for variable, value in postgres_server.client_environment(name).items():
