@@ -411,6 +411,13 @@ def test_whoever_is_killed_while_deliveries_are_made_loses_no_end(
                 time.sleep(0.02)
         process.kill()
         process.wait()
+    # The server takes a moment to notice, and until then nobody else may take what the process had taken.
+    gone = "SELECT WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'notifying')"
+    until = time.monotonic() + 60
+    with psycopg.connect(database, autocommit=True) as watcher:
+        while watcher.execute(gone).fetchone() is None:
+            assert time.monotonic() < until, "the server never noticed"
+            time.sleep(0.02)
     assert send(connection).told == 1
     assert len(receiver.received) == 1
 
