@@ -10,6 +10,7 @@ from itertools import islice
 
 from maap_stac_orchestration.dps.job import OutputPrefix
 from maap_stac_orchestration.dps.output_prefix import find_output_prefix
+from maap_stac_orchestration.ledger.arrays import array, columns
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import Recorded, SeenCatalog
 
@@ -94,7 +95,7 @@ written AS (
     INSERT INTO ledger.catalog (job_id, bucket, key, etag, version_id, size, last_modified, source)
     SELECT
         job_id, bucket, key, etag, version_id, size,
-        CASE WHEN source = ANY (%(saying_now)s) THEN greatest(last_modified, (
+        CASE WHEN source = ANY (%(saying_now)s::text[]) THEN greatest(last_modified, (
             SELECT max(catalog.last_modified) FROM ledger.catalog
             WHERE catalog.bucket = seen.bucket AND catalog.key = seen.key
         )) ELSE last_modified END,
@@ -122,7 +123,7 @@ fresh AS (
     FROM seen
     JOIN (SELECT * FROM written UNION ALL SELECT * FROM came_back) AS counting USING (bucket, key, etag)
     WHERE NOT seen.made
-      AND (seen.source = ANY (%(saying_now)s) OR NOT EXISTS (
+      AND (seen.source = ANY (%(saying_now)s::text[]) OR NOT EXISTS (
             SELECT FROM ledger.catalog AS newer
             WHERE newer.bucket = seen.bucket AND newer.key = seen.key AND newer.etag <> seen.etag
               AND date_trunc('second', newer.last_modified) > date_trunc('second', seen.last_modified)
@@ -229,41 +230,40 @@ def _record_chunk(conn: Connection, placed: list[tuple[SeenCatalog, OutputPrefix
         if not found:
             return 0
         news = [placed[number] for number, _ in found]
-        prefixes = {
-            "bucket": [one.bucket for one, _ in news],
-            "prefix": [prefix.key for _, prefix in news],
-        }
-        sightings = {
-            "key": [one.key for one, _ in news],
-            "etag": [one.etag for one, _ in news],
-            "version_id": [one.version_id for one, _ in news],
-            "size": [one.size for one, _ in news],
-            "last_modified": [one.last_modified for one, _ in news],
-            "source": [one.source for one, _ in news],
-            "priority": [one.priority for one, _ in news],
-            "root": [one.key == f"{prefix.key}catalog.json" for one, prefix in news],
-            "nested_delay": NESTED_DELAY,
-        }
-        names = {
-            "job_time": [prefix.time for _, prefix in news],
-            "username": [prefix.username for _, prefix in news],
-            "algorithm": [prefix.algorithm for _, prefix in news],
-            "version": [prefix.version for _, prefix in news],
-            "tag": [prefix.tag for _, prefix in news],
-        }
-        made = {number for (number,) in conn.execute(_NEW_JOBS, prefixes | names | sightings)}
-        jobs = {(bucket, prefix): number for number, bucket, prefix in conn.execute(_LOCK_JOBS, prefixes)}
+        sightings = columns(
+            ("bucket", "prefix", "key", "etag", "version_id", "size", "last_modified", "source", "priority", "root"),
+            (
+                (
+                    *(
+                        one.bucket,
+                        prefix.key,
+                        one.key,
+                        one.etag,
+                        one.version_id,
+                        one.size,
+                        one.last_modified,
+                        one.source,
+                    ),
+                    *(one.priority, one.key == f"{prefix.key}catalog.json"),
+                )
+                for one, prefix in news
+            ),
+        )
+        names = columns(
+            ("job_time", "username", "algorithm", "version", "tag"),
+            ((prefix.time, prefix.username, prefix.algorithm, prefix.version, prefix.tag) for _, prefix in news),
+        )
+        made = {number for (number,) in conn.execute(_NEW_JOBS, sightings | names | {"nested_delay": NESTED_DELAY})}
+        jobs = {(bucket, prefix): number for number, bucket, prefix in conn.execute(_LOCK_JOBS, sightings)}
         numbers = [jobs[one.bucket, prefix.key] for one, prefix in news]
         row = conn.execute(
             _RECORD,
             sightings
-            | {
-                "job": numbers,
-                "bucket": prefixes["bucket"],
-                "returned": [returned for _, returned in found],
-                "made": [number in made for number in numbers],
-                "saying_now": list(_SAYING_NOW),
-            },
+            | columns(
+                ("job", "returned", "made"),
+                ((number, returned, number in made) for number, (_, returned) in zip(numbers, found, strict=True)),
+            )
+            | {"saying_now": array(_SAYING_NOW)},
         ).fetchone()
     assert row is not None
     return int(row[0])
@@ -273,10 +273,8 @@ def _news(conn: Connection, seen: list[SeenCatalog]) -> list[tuple[int, bool]]:
     """Positions of what is not known yet or came back, and which of both it is."""
     return conn.execute(
         _NEWS,
-        {
-            "bucket": [one.bucket for one in seen],
-            "key": [one.key for one in seen],
-            "etag": [one.etag for one in seen],
-            "last_modified": [one.last_modified for one in seen],
-        },
+        columns(
+            ("bucket", "key", "etag", "last_modified"),
+            ((one.bucket, one.key, one.etag, one.last_modified) for one in seen),
+        ),
     ).fetchall()
