@@ -7,7 +7,8 @@ Here belongs the order of the stages and what becomes of the lease when one of t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,12 +21,12 @@ from maap_stac_orchestration.ledger import claims
 from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.connection import Connection, connect
 from maap_stac_orchestration.pgstac.collections import Refreshed, refresh_collection
+from maap_stac_orchestration.pipeline.ahead import Ahead, read_ahead
 from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, JobOutcome
 from maap_stac_orchestration.pipeline.decide import decide_jobs
-from maap_stac_orchestration.pipeline.lease import held
-from maap_stac_orchestration.pipeline.load import load_jobs
-from maap_stac_orchestration.pipeline.metrics import Stage, told
-from maap_stac_orchestration.pipeline.read import read_jobs
+from maap_stac_orchestration.pipeline.lease import Lease, held
+from maap_stac_orchestration.pipeline.load import load_parts
+from maap_stac_orchestration.pipeline.metrics import Stage, tell_stage
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
 
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 class Ingested:
     """What became of a batch."""
 
-    decided: tuple[DecidedJob, ...]
+    #: How each job ended, in the order of the batch, without those that another run holds by now.
     outcomes: tuple[JobOutcome, ...]
 
     @property
@@ -55,6 +56,8 @@ def ingest_batch(
 ) -> Ingested:
     """Reads, decides and loads the jobs of a batch, keeping its lease meanwhile.
 
+    While some jobs are decided and loaded, others are read; more than two parts of a batch are never in memory.
+
     Args:
         conn: the database; its work so far is committed, and each stage commits its own.
         store: where the jobs' objects are.
@@ -71,17 +74,40 @@ def ingest_batch(
     moment = now or datetime.now(UTC)
     conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)
     try:
-        with held(batch, settings, lambda: connect(conninfo)) as lease, log_events.bound(run_id=batch.run_id):
-            with told(Stage.READ, batch):
-                reads = read_jobs(batch.jobs, store, settings, moment)
-            lease.check()
-            with told(Stage.DECIDE, batch):
-                decided = decide_jobs(reads, registry, settings, conn)
-            outcomes = load_jobs(decided, batch, conn, settings, moment, lease)
+        with (
+            held(batch, settings, lambda: connect(conninfo)) as lease,
+            log_events.bound(run_id=batch.run_id),
+            read_ahead(batch.jobs, store, settings, moment) as ahead,
+        ):
+            outcomes = load_parts(
+                _decided(ahead, registry, settings, conn, batch, lease), batch, conn, settings, moment, lease
+            )
     except Exception as error:
         _give_back(conn, batch, error)
         raise
-    return Ingested(tuple(decided), tuple(outcomes))
+    places = {(job.bucket, job.prefix): place for place, job in enumerate(batch.jobs)}
+    return Ingested(tuple(sorted(outcomes, key=lambda one: places[one.claim.bucket, one.claim.prefix])))
+
+
+def _decided(
+    ahead: Ahead,
+    registry: Registry,
+    settings: Settings,
+    conn: Connection,
+    batch: Batch,
+    lease: Lease,
+) -> Iterator[list[DecidedJob]]:
+    """Decides each part when it is asked for."""
+    deciding = 0.0
+    for part in ahead.parts():
+        lease.check()
+        part_began = time.monotonic()
+        decided = decide_jobs(part, registry, settings, conn)
+        deciding += time.monotonic() - part_began
+        if ahead.through:
+            tell_stage(Stage.READ, batch, ahead.seconds)
+            tell_stage(Stage.DECIDE, batch, deciding)
+        yield decided
 
 
 def refresh_collections(conn: Connection, collections: Iterable[str]) -> list[Refreshed]:

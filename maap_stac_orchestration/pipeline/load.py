@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -43,7 +43,7 @@ from maap_stac_orchestration.pipeline.describe import (
 )
 from maap_stac_orchestration.pipeline.endings import finished_job, outcome_of, tell_decisions, tell_end
 from maap_stac_orchestration.pipeline.lease import Lease, held
-from maap_stac_orchestration.pipeline.metrics import Stage, tell_ended, told
+from maap_stac_orchestration.pipeline.metrics import Stage, tell_ended, tell_stage
 from maap_stac_orchestration.pipeline.moved import copies_elsewhere, remove
 from maap_stac_orchestration.pipeline.new_collections import (
     CollectionGone,
@@ -87,6 +87,18 @@ def load_jobs(
     now: datetime,
     lease: Lease | None = None,
 ) -> list[JobOutcome]:
+    """Writes a batch's items and ends its jobs, as `load_parts` does, all of them together."""
+    return load_parts([decided], batch, conn, settings, now, lease)
+
+
+def load_parts(
+    parts: Iterable[Sequence[DecidedJob]],
+    batch: Batch,
+    conn: Connection,
+    settings: Settings,
+    now: datetime,
+    lease: Lease | None = None,
+) -> list[JobOutcome]:
     """Writes a batch's items and ends its jobs; commits group by group.
 
     New wins over old, by the job's time, then by when its catalog was modified; what is there already is not written
@@ -95,7 +107,7 @@ def load_jobs(
     removed there. What was committed is told as log events.
 
     Args:
-        decided: the batch's jobs with their decisions.
+        parts: the batch's jobs with their decisions; each part is loaded before the next one is asked for.
         batch: who holds them.
         conn: a connection whose work so far may be committed.
         settings: `lease` and the template of default collections.
@@ -103,7 +115,7 @@ def load_jobs(
         lease: what keeps the lease; None lets this function keep it.
 
     Returns:
-        How each job ended, in the order of `decided`, without those that another run holds by now.
+        How each job ended, in the order of the parts, without those that another run holds by now.
 
     Raises:
         LeaseLost: the lease ran out meanwhile; groups that were committed before stay.
@@ -111,7 +123,7 @@ def load_jobs(
         CollectionMissing: collections went away each time that they were about to be loaded.
         psycopg.Error: the database failed.
     """
-    _log.info("Loading %d jobs of batch %s at %s", len(decided), batch.batch_id, now.isoformat())
+    _log.info("Loading %d jobs of batch %s at %s", len(batch.jobs), batch.batch_id, now.isoformat())
     ended: dict[int, JobOutcome] = {}
     with ExitStack() as stack:
         if lease is None:
@@ -128,20 +140,35 @@ def load_jobs(
             tell_ended(conn, batch, outcomes, settings, claimed + time.monotonic() - began)
 
         stack.callback(tell)
-        stack.enter_context(told(Stage.LOAD, batch))
-        waiting = dict(enumerate(decided))
-        for number in range(1, PLANS + 1):
-            for plan, outcome in _load_planned(waiting, batch, conn, settings, lease, last=number == PLANS):
-                ended[plan.index] = outcome
-            if not waiting:
-                break
-        else:
-            raise CollectionMissing(
-                f"Each of {PLANS} times that {len(waiting)} jobs were about to be loaded, collections of theirs were "
-                "deleted or moved. They are tried again."
-            )
+        given, seconds = 0, 0.0
+        for decided in parts:
+            part_began = time.monotonic()
+            _load_part(dict(enumerate(decided, start=given)), ended, batch, conn, settings, lease)
+            given += len(decided)
+            seconds += time.monotonic() - part_began
+        tell_stage(Stage.LOAD, batch, seconds)
         lease.finished()
     return [ended[index] for index in sorted(ended)]
+
+
+def _load_part(
+    waiting: dict[int, DecidedJob],
+    ended: dict[int, JobOutcome],
+    batch: Batch,
+    conn: Connection,
+    settings: Settings,
+    lease: Lease,
+) -> None:
+    """Loads jobs, by their numbers, and notes how each ended as soon as that is committed."""
+    for number in range(1, PLANS + 1):
+        for plan, outcome in _load_planned(waiting, batch, conn, settings, lease, last=number == PLANS):
+            ended[plan.index] = outcome
+        if not waiting:
+            return
+    raise CollectionMissing(
+        f"Each of {PLANS} times that {len(waiting)} jobs were about to be loaded, collections of theirs were "
+        "deleted or moved. They are tried again."
+    )
 
 
 def _load_planned(

@@ -119,10 +119,14 @@ def told(stage: Stage, batch: Batch) -> Iterator[None]:
     """Tells how long a stage took, unless it fails or there was nothing to do."""
     began = time.monotonic()
     yield
+    tell_stage(stage, batch, time.monotonic() - began)
+
+
+def tell_stage(stage: Stage, batch: Batch, seconds: float) -> None:
+    """Tells that a stage is through with a batch, and how long it was at work on it, unless there was nothing to do."""
     if batch.jobs:
-        seconds = round(time.monotonic() - began, 3)
         log_events.emit(
-            Event.STAGE_ENDED, batch=batch.batch_id, stage=str(stage), jobs=len(batch.jobs), seconds=seconds
+            Event.STAGE_ENDED, batch=batch.batch_id, stage=str(stage), jobs=len(batch.jobs), seconds=round(seconds, 3)
         )
 
 

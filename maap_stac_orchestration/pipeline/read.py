@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
@@ -79,21 +79,41 @@ async def read_all(
     claims: Sequence[ClaimedJob], store: ObjectStore, settings: Settings, now: datetime
 ) -> list[ReadJob]:
     """`read_jobs` for callers that have an event loop already."""
+    results: dict[int, ReadJob] = {}
+
+    async def keep(number: int, result: ReadJob) -> None:
+        results[number] = result
+
+    await read_each(claims, store, settings, now, keep)
+    return [results[number] for number in range(len(claims))]
+
+
+async def read_each(
+    claims: Sequence[ClaimedJob],
+    store: ObjectStore,
+    settings: Settings,
+    now: datetime,
+    give: Callable[[int, ReadJob], Awaitable[None]],
+) -> None:
+    """`read_all` for callers that go on with a job as soon as it was read.
+
+    Args:
+        claims, store, settings, now: as for `read_jobs`.
+        give: is given each result with its place among the claims; until it returns, no other job is begun in its
+            stead.
+    """
     reader = Reader(store, settings.max_concurrency)
     readings = [_JobReading(claim, reader, settings, now) for claim in claims]
     listings = Listings((reading.place for reading in readings), reader, settings.max_job_seconds)
-    results: list[ReadJob | None] = [None] * len(claims)
     # As many jobs as slots keep every slot busy; only the documents of fewer are read side by side from the start.
     few = len(claims) < settings.max_concurrency
 
     async def read(number: int) -> None:
-        results[number] = await readings[number].read(listings, side_by_side=few)
+        await give(number, await readings[number].read(listings, side_by_side=few))
 
     # Neighbours one after another, so that what is listed of them together need not be kept for long.
     order = sorted(range(len(claims)), key=lambda number: (claims[number].bucket, claims[number].prefix))
     await for_each(order, read, settings.max_concurrency)
-    assert None not in results
-    return [result for result in results if result is not None]
 
 
 @lru_cache(maxsize=4)

@@ -113,6 +113,8 @@ def test_what_was_rolled_back_is_not_told(connection: Connection, told: Told, mo
         return found
 
     monkeypatch.setattr(load.outcomes, "finish", fail_at_the_second)
+    # Else both are one transaction.
+    monkeypatch.setattr(load, "_TOGETHER_COLLECTIONS", 1)
     with pytest.raises(RuntimeError, match="the machine broke"):
         load_jobs(decided(connection, jobs, batch), batch, connection, NAMESPACE, START)
     lines = told()
@@ -284,3 +286,29 @@ def test_stages_are_told_with_the_run_and_in_their_order(
     ]
     assert {line["run_id"] for line in lines} == {"by-hand"}
     assert {line["batch"] for line in lines if "batch" in line} == {claimed.batches[0].batch_id}
+
+
+def test_a_batch_that_is_loaded_in_parts_ends_as_one(
+    object_store: MotoStore, connection: Connection, told: Told
+) -> None:
+    # Room for two documents: each of these jobs has three.
+    settings = SETTINGS.model_copy(update={"max_batch_items": 4})
+    jobs = [Written([document(f"item-{number}")], minute=number) for number in range(5)]
+    for job in jobs:
+        put_job(object_store, job)
+    address = parse_address(f"s3://{object_store.bucket}/henrydevseed/")
+    store = S3Objects.from_environment()
+    (batch,) = take_on(connection, find_catalogs(store, [address])[address], settings, "by-hand").batches
+    ingested = ingest_batch(connection, store, batch, settings, registry_in_force(settings, connection).registry)
+    assert [one.claim.prefix for one in ingested.outcomes] == [job.prefix for job in jobs]
+    assert {str(one.state) for one in ingested.outcomes} == {"loaded"}
+    assert connection.execute("SELECT count(*) FROM pgstac.items").fetchone() == (5,)
+    events = [line for line in told() if line["event"].startswith("batch.")]
+    assert [(line["event"], line.get("stage")) for line in events] == [
+        ("batch.claimed", None),
+        ("batch.stage_ended", "read"),
+        ("batch.stage_ended", "decide"),
+        ("batch.stage_ended", "load"),
+        ("batch.ended", None),
+    ]
+    assert (events[-1]["jobs"], events[-1]["items_loaded"]) == (5, 5)
