@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -292,7 +292,9 @@ def kill_everything(home: Path) -> None:
     supervisor = psutil.Process(int((home / "run" / "supervisord.pid").read_text()))
     processes = [supervisor, *supervisor.children(recursive=True)]
     for process in processes:
-        process.kill()
+        # Some end with their parent.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(processes, timeout=30)
 
 
