@@ -3,6 +3,7 @@
 Here belongs dividing it by stages, and each stage by who worked: CPU of this process, of all of Postgres, and of the
 server of objects (which stands for S3). What is left of the elapsed time was waiting, or belongs to other processes of
 the machine. The log events of a run are on, as they are in a deployment, and tell where a stage ends.
+Jobs are read while others are loaded: what is loaded until the last is read stands with `read`.
 """
 
 from __future__ import annotations
