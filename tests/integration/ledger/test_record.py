@@ -256,10 +256,3 @@ def test_jobs_of_which_a_root_catalog_is_known_are_told(connection: Connection) 
     discover(connection, seen(rooted), seen(nested, name="a/catalog.json"))
     assert with_root(connection, BUCKET, [rooted, nested, other]) == {rooted}
     assert with_root(connection, "another-bucket", [rooted]) == set()
-
-
-@pytest.mark.parametrize("statement", ["DELETE FROM ledger.job", "TRUNCATE ledger.job CASCADE"])
-def test_jobs_stay_in_the_ledger(connection: Connection, statement: str) -> None:
-    discover(connection, seen(prefix()))
-    with pytest.raises(psycopg.errors.RaiseException, match="Jobs stay in the ledger"), connection.transaction():
-        connection.execute(statement)

@@ -44,20 +44,3 @@ CREATE INDEX job_dated_tag ON ledger.job (bucket, left(prefix, -27)) WHERE tag ~
 CREATE UNIQUE INDEX job_of_prefix ON ledger.job (prefix, bucket);
 ALTER TABLE ledger.job DROP CONSTRAINT job_bucket_prefix_key;
 DROP INDEX ledger.job_prefix;
-
--- Rows that come with each job, from statements that take its number from ledger.job itself, are no longer looked up and
--- locked one by one: of what recording, claiming and ending a job cost, that was a tenth. What the keys kept from
--- happening, a trigger refuses for all jobs at once: none is ever deleted.
-ALTER TABLE ledger.catalog DROP CONSTRAINT catalog_job_id_fkey;
-ALTER TABLE ledger.transition DROP CONSTRAINT transition_job_id_fkey;
-ALTER TABLE ledger.decision DROP CONSTRAINT decision_job_id_fkey;
-ALTER TABLE ledger.problem DROP CONSTRAINT problem_job_id_fkey;
-ALTER TABLE ledger.job_code DROP CONSTRAINT job_code_job_id_fkey;
-ALTER TABLE ledger.job_collection DROP CONSTRAINT job_collection_job_id_fkey;
-CREATE FUNCTION ledger.refuse_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'Jobs stay in the ledger, since its other tables tell of them: % is refused.', TG_OP;
-END
-$$;
-CREATE TRIGGER job_is_never_deleted BEFORE DELETE OR TRUNCATE ON ledger.job
-    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_deletion();
