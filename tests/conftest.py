@@ -69,7 +69,7 @@ def free_port() -> int:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A running throwaway server with fsync off; `url(database)` addresses its databases, as superuser."""
     folder = tmp_path_factory.mktemp("postgres")
-    with _in_memory() as memory:
+    with in_memory() as memory:
         server = PostgresServer.create(memory or folder, port=free_port(), durable=False)
         process = server.start(log=folder / "postgres.log", die_with_parent=True)
         try:
@@ -80,8 +80,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 
 @contextlib.contextmanager
-def _in_memory() -> Iterator[Path | None]:
-    """A home for a server whose data lie in memory; None where there is none or not enough of it.
+def in_memory() -> Iterator[Path | None]:
+    """A new home for a server whose data lie in memory, removed afterwards; None where there is none or not enough of it.
 
     A test's database is a thousand files, and there are a thousand of those: on a disk, making them took a fifth of all
     the time that the tests took.
@@ -101,6 +101,8 @@ def _in_memory() -> Iterator[Path | None]:
         (home / "postgres.data").write_text(str(home / "data"))
         with (home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever holds a lock is known by the process id in it.
+            print(os.getpid(), file=lock, flush=True)
             yield home
     finally:
         shutil.rmtree(home)
