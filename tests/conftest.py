@@ -81,7 +81,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 @contextlib.contextmanager
 def in_memory() -> Iterator[Path | None]:
-    """A new home for a server whose data lie in memory, removed afterwards; None where there is none or not enough of it.
+    """A new home, removed afterwards, for a server whose data lie in memory; None where there is not enough of it.
 
     A test's database is a thousand files, and there are a thousand of those: on a disk, making them took a fifth of all
     the time that the tests took.
