@@ -39,8 +39,18 @@ class Memory:
 
     @property
     def env(self) -> dict[str, str]:
-        """What clients were told to export then: where the environment says just that, it means this stack."""
-        return dict(self.plan.get("client", {}))
+        """What clients were told to export then: where the environment says just that, it means this stack.
+
+        Without the variables of parts that were used and not started: who says the same of them again means them again.
+        """
+        outside = self.plan.get("outside", {})
+        left_out: tuple[str, ...] = ()
+        if outside.get("postgres"):
+            left_out += ("PG",)
+        if outside.get("store"):
+            left_out += ("AWS_", "MAAP_STAC_BUCKETS", "MAAP_STAC_QUEUE_URL")
+        client: dict[str, str] = self.plan.get("client", {})
+        return {name: value for name, value in client.items() if not name.startswith(left_out)}
 
 
 @dataclass(frozen=True, slots=True)

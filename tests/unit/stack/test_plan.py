@@ -35,6 +35,18 @@ def test_what_the_environment_points_at_is_used(environment, own, expected):
     assert Outside.of(environment, own) == expected
 
 
+@pytest.mark.parametrize("part", ["store", "postgres"])
+def test_a_part_that_is_used_is_used_again_at_the_next_start_in_the_same_environment(tmp_path: Path, part: str):
+    environment = {
+        "store": {"AWS_ENDPOINT_URL": "http://s3", "MAAP_STAC_BUCKETS": "b", "MAAP_STAC_QUEUE_URL": "http://q"},
+        "postgres": {"PGHOST": "db"},
+    }[part]
+    outside = Outside.of(environment, {})
+    record = {"outside": {"store": outside.store, "postgres": outside.postgres}, "client": dict(environment)}
+    Home(tmp_path).remember(plan=record)
+    assert Outside.of(environment, Home(tmp_path).remembered().env) == outside
+
+
 @pytest.fixture
 def listening():
     """A port base of which the port of Dagster is taken."""
