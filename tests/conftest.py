@@ -83,8 +83,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 def in_memory() -> Iterator[Path | None]:
     """A new home, removed afterwards, for a server whose data lie in memory; None where there is not enough of it.
 
-    A test's database is a thousand files, and there are a thousand of those: on a disk, making them took a fifth of all
-    the time that the tests took.
+    More than a thousand tests get a database of 18 MB each. Where those lay on a disk, the kernel was at work for 137 s
+    of tests/integration/ledger, the tests themselves for 47 s; here it is 19 s.
     """
     if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
         yield None
@@ -133,7 +133,7 @@ def copy_database(
     connection: psycopg.Connection[tuple[Any, ...]], server: PostgresServer, template: str, name: str
 ) -> None:
     """Makes a database as a copy of another one, to which nobody is connected."""
-    # By default every page is written to the log too, which takes five times as long.
+    # By default every page is written to the log too, which takes more than twice as long.
     strategy = sql.SQL("STRATEGY FILE_COPY" if server.binaries.major >= 15 else "")
     connection.execute(
         sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(sql.Identifier(name), sql.Identifier(template), strategy)
