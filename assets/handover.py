@@ -134,8 +134,9 @@ class FolderBatches(_ByRun):
 def s3_batches(address: str) -> PickledObjectS3IOManager:
     """Batches below an s3:// address, through dagster-aws. What failed runs leave there, a lifecycle rule removes."""
     # Two seconds to import, which runs without S3 need not wait for.
-    import boto3
     from dagster_aws.s3.io_manager import PickledObjectS3IOManager
+
+    from maap_stac_orchestration.store.aws import client
 
     class S3Batches(_ByRun, PickledObjectS3IOManager):
         def forget(self, run: dg.DagsterRun) -> None:
@@ -149,7 +150,7 @@ def s3_batches(address: str) -> PickledObjectS3IOManager:
     split = urlsplit(address)
     folder = split.path.strip("/")
     prefix_of_store = f"{folder}/" if folder else ""
-    return S3Batches(s3_bucket=split.netloc, s3_session=boto3.client("s3"), s3_prefix=folder or None)
+    return S3Batches(s3_bucket=split.netloc, s3_session=client("s3"), s3_prefix=folder or None)
 
 
 def batches(load_settings: Callable[[], Any]) -> dg.IOManagerDefinition:

@@ -85,10 +85,11 @@ def _load_registry(current: Settings, conn: Connection) -> RegistryInForce:
 @lru_cache(maxsize=1)
 def _open_listing() -> Any:
     """Kept for the life of the process: opening a client costs more than a request."""
-    import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(max_pool_connections=32))
+    from maap_stac_orchestration.store.aws import client
+
+    return client("s3", config=Config(max_pool_connections=32))
 
 
 def _open_queue(current: Settings) -> Queue | None:
@@ -97,11 +98,10 @@ def _open_queue(current: Settings) -> Queue | None:
 
 @lru_cache(maxsize=1)
 def _queue(url: str) -> Queue:
-    import boto3
-
     from maap_stac_orchestration.pipeline.discover import Queue
+    from maap_stac_orchestration.store.aws import client
 
-    return Queue(url, boto3.client("sqs"), _open_listing())
+    return Queue(url, client("sqs"), _open_listing())
 
 
 defs = build_defs()

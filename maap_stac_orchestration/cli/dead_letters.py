@@ -36,19 +36,19 @@ class _Queues:
 @contextmanager
 def _queues(home: Path | None) -> Iterator[_Queues]:
     use_stack(home, ("MAAP_STAC_QUEUE_URL",))
-    import boto3
     from botocore.exceptions import BotoCoreError
 
     from maap_stac_orchestration.discovery.dead_letters import NoDeadLetters, find_dead_letter_queue
     from maap_stac_orchestration.discovery.found import SourceUnavailable
     from maap_stac_orchestration.settings import settings
+    from maap_stac_orchestration.store.aws import client
 
     current = settings()
     url = current.queue_url
     if not url:
         raise Told("MAAP_STAC_QUEUE_URL names no queue: the buckets are listed, and there are no messages.")
     try:
-        sqs = boto3.client("sqs")
+        sqs = client("sqs")
         yield _Queues(sqs, url, find_dead_letter_queue(sqs, url), current.buckets)
     except (NoDeadLetters, SourceUnavailable) as error:
         raise Told(str(error)) from error

@@ -153,18 +153,19 @@ def _span(settings: Settings, first: datetime | None, last: datetime | None) -> 
 
 
 def _client() -> S3Client:
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
     from maap_stac_orchestration.pipeline.inventory import ASKED_AT_ONCE
+    from maap_stac_orchestration.store.aws import client
 
     try:
-        return boto3.client("s3", config=Config(max_pool_connections=ASKED_AT_ONCE))
+        found: S3Client = client("s3", config=Config(max_pool_connections=ASKED_AT_ONCE))
     except (BotoCoreError, ValueError) as error:
         raise Told(
             f"S3 cannot be reached: {error}. Set AWS_REGION, credentials and, elsewhere, AWS_ENDPOINT_URL."
         ) from error
+    return found
 
 
 # Listing

@@ -280,8 +280,9 @@ def _dagster_database() -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    import boto3
     from botocore.config import Config
+
+    from maap_stac_orchestration.store.aws import client
 
     config = Config(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
     if not settings.buckets:
@@ -289,7 +290,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
             "bucket_missing", "MAAP_STAC_BUCKETS", "No bucket is configured.", "Set MAAP_STAC_BUCKETS to its name."
         )
     for bucket in settings.buckets:
-        reason = _aws(partial(boto3.client("s3", config=config).head_bucket, Bucket=bucket))
+        reason = _aws(partial(client("s3", config=config).head_bucket, Bucket=bucket))
         if reason is not None:
             yield _error(
                 "bucket_unreachable",
@@ -302,7 +303,6 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _queue(url: str, config: Any) -> Iterator[Finding]:
-    import boto3
     from botocore.exceptions import BotoCoreError
 
     from maap_stac_orchestration.discovery.dead_letters import (
@@ -312,9 +312,10 @@ def _queue(url: str, config: Any) -> Iterator[Finding]:
         find_dead_letter_queue,
     )
     from maap_stac_orchestration.discovery.found import SourceUnavailable
+    from maap_stac_orchestration.store.aws import client
 
     try:
-        sqs = boto3.client("sqs", config=config)
+        sqs = client("sqs", config=config)
         dead = count(sqs, find_dead_letter_queue(sqs, url))
     except NoRedrivePolicy:
         yield _warning(

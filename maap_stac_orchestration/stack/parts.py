@@ -184,13 +184,14 @@ def postgres_ailment(url: str) -> str | None:
 
 def bucket_ailment(bucket: str) -> str | None:
     """Whether the bucket that the environment points at can be read."""
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from maap_stac_orchestration.store.aws import client
+
     config = Config(connect_timeout=_PATIENCE, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
     try:
-        boto3.client("s3", config=config).head_bucket(Bucket=bucket)
+        client("s3", config=config).head_bucket(Bucket=bucket)
     except (BotoCoreError, ClientError) as error:
         return f"bucket {bucket}: {error}"
     return None

@@ -82,8 +82,9 @@ class Reports:
         return Answer(True, f"Written: s3://{place.bucket}/{place.key}")
 
     def _client(self) -> S3Client:
-        import boto3
         from botocore.config import Config
+
+        from maap_stac_orchestration.store.aws import client
 
         with self._lock:  # boto3's default session is not for several threads at once
             if self._s3 is None:
@@ -91,7 +92,7 @@ class Reports:
                 config = Config(
                     connect_timeout=4, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
                 )
-                self._s3 = boto3.client("s3", config=config)
+                self._s3 = client("s3", config=config)
             return self._s3
 
 
