@@ -75,7 +75,8 @@ def serving(buckets: Mapping[str, Fill], *, latency: float = 0.0) -> Iterator[Se
         assert process.pid is not None
         yield Server(f"http://127.0.0.1:{port}", process.pid)
     finally:
-        process.terminate()
+        # It keeps nothing, and where SIGTERM is ignored a process that it starts ignores it too.
+        process.kill()
         process.join()
         here.close()
 
