@@ -50,7 +50,11 @@ class Project:
         """Starts pytest with two workers."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PY_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "tests.workers", "-n", "2", *arguments],
+            # Who starts a program in the background of a script has it ignore what these tests send.
+            [
+                *("env", "--default-signal=INT,TERM"),
+                *(sys.executable, "-m", "pytest", "-p", "xdist", "-p", "tests.workers", "-n", "2", *arguments),
+            ],
             cwd=self.folder,
             # Plugins that are there for other tests take seconds to import.
             env=environment | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
