@@ -12,6 +12,7 @@ import logging
 import obstore.auth  # noqa: F401
 import pandas  # noqa: F401
 import pystac.validation  # noqa: F401
+import shapely  # noqa: F401
 import structlog  # noqa: F401
 from botocore.exceptions import BotoCoreError
 

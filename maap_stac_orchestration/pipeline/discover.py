@@ -48,12 +48,13 @@ class Queue:
 
 def record_found(conn: Connection, found: Iterable[FoundCatalog], *, source: str, priority: int = LIVE) -> Recorded:
     """Records found catalogs and commits."""
-    recorded = record(conn, [_seen(one, source, priority) for one in found])
+    recorded = record(conn, [seen(one, source, priority) for one in found])
     conn.commit()
     return recorded
 
 
-def _seen(found: FoundCatalog, source: str, priority: int) -> SeenCatalog:
+def seen(found: FoundCatalog, source: str, priority: int) -> SeenCatalog:
+    """A found catalog as it is recorded."""
     return SeenCatalog(
         bucket=found.bucket,
         key=found.key,
@@ -210,7 +211,7 @@ class _Listing:
 
     def add(self, found: Iterable[FoundCatalog]) -> None:
         """Takes what was met; records when there is enough of it."""
-        self._waiting += (_seen(one, "listing", self._priority) for one in found)
+        self._waiting += (seen(one, "listing", self._priority) for one in found)
         if len(self._waiting) >= _AT_ONCE:
             self.record()
 

@@ -25,7 +25,7 @@ from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.discovery import CHUNK, record, unknown, with_root
 from maap_stac_orchestration.ledger.inventory_files import ReadFile
 from maap_stac_orchestration.ledger.records import Recorded, SeenCatalog
-from maap_stac_orchestration.pipeline.discover import BACKFILL
+from maap_stac_orchestration.pipeline.discover import BACKFILL, seen
 from maap_stac_orchestration.pipeline.metrics import tell_recorded
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class _Reading:
     def _record(self, catalogs: list[InventoryCatalog]) -> None:
         days = {catalog.key: self._partition(catalog.prefix.day) for catalog in catalogs}
         found = self._complete(catalogs)
-        news = self._ledger.put([_seen(one) for one in found])
+        news = self._ledger.put([seen(one, "inventory", BACKFILL) for one in found])
         self.tally.gone += len(catalogs) - len(found)
         self.tally.catalogs += len(found)
         self.tally.new += len(news)
@@ -304,16 +304,3 @@ def _check_bucket(s3: S3Client, bucket: str) -> None:
         s3.head_bucket(Bucket=bucket)
     except (ClientError, BotoCoreError) as error:
         raise SourceUnavailable(f"The bucket {bucket} could not be asked: {error}.") from error
-
-
-def _seen(found: FoundCatalog) -> SeenCatalog:
-    return SeenCatalog(
-        bucket=found.bucket,
-        key=found.key,
-        etag=found.etag,
-        size=found.size,
-        last_modified=found.last_modified,
-        version_id=found.version_id,
-        source="inventory",
-        priority=BACKFILL,
-    )
