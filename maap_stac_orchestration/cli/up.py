@@ -38,7 +38,7 @@ _WATCH_SECONDS = 5.0
 )
 @click.option("--demo", is_flag=True, help="Submit the demo's jobs once everything is well, see `maap-stac demo`.")
 def command(detach: bool, home: Path | None, port_base: int | None, demo: bool) -> int:
-    """Starts the local stack: database, object store with its queue, Dagster, STAC API.
+    """Starts the local stack: database, object store with its queue, Dagster, STAC API, tiler, STAC Browser.
 
     Parts that the environment points at already are used, not started: a database when PGHOST is set, an object store
     and queue when AWS_ENDPOINT_URL, MAAP_STAC_BUCKETS or MAAP_STAC_QUEUE_URL is. A stack that is up already is fine.
@@ -101,6 +101,8 @@ def _summary(stack: Stack) -> str:
         ("Status", f"{plan.url('api')}/status"),
         ("Dagster UI", plan.url("dagster")),
         ("STAC API", plan.url("api")),
+        ("STAC Browser", plan.url("browser")),
+        ("Tiles", plan.url("tiler")),
         ("S3, SQS, SNS", f"{plan.s3_endpoint or 'AWS'}  (bucket {plan.bucket})"),
         ("Database", stack.parts[0].url or ""),
         ("Logs", str(stack.home.logs)),

@@ -1,6 +1,6 @@
 """The parts of the stack: one table that says what each runs, when it is well, and what must be well before it.
 
-A new part (a tiler, a browser) is a row in `parts`, a function for its health, and its port in `plan.OFFSETS`.
+A new part is a row in `parts`, a function for its health, and its port in `plan.OFFSETS`.
 Not here: the order in time and what is prepared in between (`lifecycle`).
 """
 
@@ -149,6 +149,35 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             ailment=lambda: http_ailment(f"{plan.url('api')}/_mgmt/ping"),
             url=plan.url("api"),
             after=("postgres",),
+        ),
+        Part(
+            name="tiler",
+            title="tiler",
+            program=Program(
+                "tiler",
+                [
+                    *(python, "-m", "uvicorn", "--factory", "maap_stac_orchestration.tiler.app:create_app"),
+                    *("--host", "127.0.0.1", "--port", str(plan.port("tiler")), "--no-access-log"),
+                    *("--log-config", str(_LOG_CONFIG)),
+                ],
+            ),
+            ailment=lambda: http_ailment(f"{plan.url('tiler')}/healthz"),
+            url=plan.url("tiler"),
+            after=("postgres",),
+        ),
+        Part(
+            name="browser",
+            title="STAC Browser",
+            program=Program(
+                "browser",
+                [
+                    *(python, "-m", "uvicorn", "--factory", "maap_stac_orchestration.browser.app:create_app"),
+                    *("--host", "127.0.0.1", "--port", str(plan.port("browser")), "--no-access-log"),
+                    *("--log-config", str(_LOG_CONFIG)),
+                ],
+            ),
+            ailment=lambda: http_ailment(f"{plan.url('browser')}/_mgmt/ping"),
+            url=plan.url("browser"),
         ),
     )
 

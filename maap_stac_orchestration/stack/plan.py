@@ -19,7 +19,7 @@ from maap_stac_orchestration.stack.home import Home
 
 #: Where ports begin unless told otherwise.
 DEFAULT_PORT_BASE = 8600
-#: Ports of one stack, counted from its base. The tiler and the browser have theirs set aside.
+#: Ports of one stack, counted from its base.
 OFFSETS = {"postgres": 0, "object-store": 1, "dagster": 2, "api": 3, "tiler": 4, "browser": 5, "code-server": 6}
 _NEXT_BASE = 10
 _LAST_BASE = 65535 - _NEXT_BASE
@@ -49,6 +49,14 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 #: moto's, which stands in the address of its queues. moto itself takes a second to import.
 _ACCOUNT = "123456789012"
 
+#: The variables that say where people reach a part.
+_PEOPLE_REACH = {
+    "MAAP_STAC_PUBLIC_URL": "api",
+    "MAAP_STAC_DAGSTER_URL": "dagster",
+    "MAAP_STAC_TILER_URL": "tiler",
+    "MAAP_STAC_BROWSER_URL": "browser",
+}
+
 _POSTGRES_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 _STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MAAP_STAC_QUEUE_URL", "MAAP_STAC_BUCKETS")
 #: Credentials of somebody else's account have no business with the local store, and a profile that is not there stops
@@ -68,7 +76,7 @@ class Outside:
         """The parts that the stack runs itself and that listen on a port."""
         used = {"postgres"} if self.postgres else set()
         used |= {"object-store"} if self.store else set()
-        return [name for name in ("postgres", "object-store", "dagster", "api", "code-server") if name not in used]
+        return [name for name in OFFSETS if name not in used]
 
     @classmethod
     def of(cls, environment: Mapping[str, str], own: Mapping[str, str]) -> Outside:
@@ -154,8 +162,8 @@ class Plan:
             "database_url": self.database_url,
             "dagster_url": self.url("dagster"),
             "api_url": self.url("api"),
-            "tiler_url": None,
-            "browser_url": None,
+            "tiler_url": self.client["MAAP_STAC_TILER_URL"],
+            "browser_url": self.client["MAAP_STAC_BROWSER_URL"],
             "env": dict(self.client),
         }
 
@@ -207,7 +215,7 @@ def make_plan(
     client["MAAP_STAC_BUCKETS"] = environment["MAAP_STAC_BUCKETS"] if outside.store else bucket
     if queue_url is not None:
         client["MAAP_STAC_QUEUE_URL"] = queue_url
-    for name, part in (("MAAP_STAC_PUBLIC_URL", "api"), ("MAAP_STAC_DAGSTER_URL", "dagster")):
+    for name, part in _PEOPLE_REACH.items():
         # People may reach it under another address than here; but not under that of an earlier start.
         if not _points(environment, own, (name,)):
             client[name] = f"http://127.0.0.1:{port_base + OFFSETS[part]}"
