@@ -23,7 +23,7 @@ from stac_fastapi.types.search import APIRequest
 
 import maap_stac_orchestration
 from maap_stac_orchestration.api.authentication import Authentication
-from maap_stac_orchestration.api.client import FaithfulClient
+from maap_stac_orchestration.api.catalogs import BrowsableClient, CatalogsOfUsers
 from maap_stac_orchestration.api.collection_transactions import CollectionTransactions
 from maap_stac_orchestration.settings import Settings
 
@@ -79,12 +79,13 @@ def add_stac_api(app: FastAPI, settings: StacSettings, configured: Settings, aut
         request_type="GET",
     )
     # Title and description come from the settings, the id does not.
-    client = FaithfulClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id)
+    client = BrowsableClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id)
     transactions = CollectionTransactions(configured, settings, authentication, client)
+    catalogs = CatalogsOfUsers(client, extensions.item_collection)
     ReadingStacApi(
         app=app,
         settings=settings,
-        extensions=[*extensions.search, *extensions.item_collection, collection_search, transactions],
+        extensions=[*extensions.search, *extensions.item_collection, collection_search, transactions, catalogs],
         client=client,
         items_get_request_model=cast("type[APIRequest]", items_model),
         search_get_request_model=create_get_request_model(extensions.search),
