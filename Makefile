@@ -12,10 +12,10 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser run test check format bench lock clean
+.PHONY: help setup browser run test check format bench notebook screenshots lock clean
 
 help: ## List these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing and put the project into .venv (quick when nothing changed).
 	@./setup.sh
@@ -42,6 +42,17 @@ format: setup ## Format the code and mend what the linter can.
 
 bench: setup ## Run the benchmarks; one JSON document a line (ONLY=NAME runs one).
 	$(VENV)/python -m benchmarks $(ONLY)
+
+# Of a stack that runs, or of a fresh one, e.g. `make notebook HOME_OF_STACK=.maap-stac`.
+HOME_OF_STACK ?=
+STACK_OPTION = $(if $(HOME_OF_STACK),--home $(HOME_OF_STACK))
+
+notebook: setup ## Run the notebook against a fresh stack and write its outputs back.
+	$(VENV)/python -m docs.making.notebook $(STACK_OPTION)
+	$(VENV)/ruff format --quiet docs/notebooks
+
+screenshots: browser ## Take the pictures in docs/images from a fresh stack with the demo.
+	$(VENV)/python -m docs.making.screenshots $(STACK_OPTION)
 
 lock: setup ## Choose versions afresh within pyproject.toml and write the locks.
 	$(COMPILE) --upgrade --group dev pyproject.toml -o requirements.lock
