@@ -25,7 +25,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from stac_fastapi.api.models import GeoJSONResponse, create_request_model
 from stac_fastapi.api.routes import create_async_endpoint
-from stac_fastapi.pgstac.models.links import BaseLinks, CollectionLinks, merge_params
+from stac_fastapi.pgstac.models.links import CollectionLinks, merge_params
 from stac_fastapi.types.extension import ApiExtension
 from stac_fastapi.types.requests import get_base_url
 from stac_fastapi.types.search import APIRequest
@@ -36,11 +36,8 @@ from stac_fastapi_catalogs_extension import (
     Catalogs,
     Children,
 )
-from stac_pydantic.api.collections import Collections
+from stac_pydantic.api import Collection, Collections, Item, ItemCollection
 from stac_pydantic.catalog import Catalog
-from stac_pydantic.collection import Collection
-from stac_pydantic.item import Item
-from stac_pydantic.item_collection import ItemCollection
 
 from maap_stac_orchestration.api.client import FaithfulClient
 from maap_stac_orchestration.api.database import ledger_connection
@@ -65,7 +62,7 @@ _CONFORMANCE_OF_A_CATALOG = sorted(
     }
 )
 # Links that say where something stands. What else a document links to is the same wherever it is reached.
-_RELATIONS_OF_PLACE = frozenset({"self", "parent", "collection", "items"})
+_RELATIONS_OF_PLACE = frozenset({"self", "parent", "collection", "items", "next", "prev", "previous"})
 
 _Answer = TypeVar("_Answer")
 _CatalogId = Annotated[str, Path(description="The id of a catalog: the username.")]
@@ -160,7 +157,7 @@ class CatalogsOfUsers(ApiExtension):
                 for entry in top.entries
             ]
             further = _token(top.entries[-1]) if top.more else None
-            return _list(request, "children", documents, top.total, further, parent=None)
+            return _list(request, "children", documents, top.total, further)
 
         @router.get("/catalogs", response_model=None, responses={200: {"model": Catalogs}}, name="Get Catalogs")
         async def catalogs(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
@@ -172,7 +169,7 @@ class CatalogsOfUsers(ApiExtension):
             users = [entry for entry in top.entries if isinstance(entry, owners.User)]
             documents = [_Catalogs(request).document(user) for user in users]
             further = users[-1].username if top.more else None
-            return _list(request, "catalogs", documents, top.total, further, parent=None)
+            return _list(request, "catalogs", documents, top.total, further)
 
         @router.get(
             "/catalogs/{catalog_id}", response_model=None, responses={200: {"model": Catalog}}, name="Get Catalog"
@@ -243,12 +240,14 @@ class CatalogsOfUsers(ApiExtension):
         async def collection(request: Request, catalog_id: _CatalogId, collection_id: _CollectionId) -> Response:
             """A collection of a user."""
             context = await _context(request, catalog_id, collection_id)
-            found = await self._reader.get_collection(collection_id, request=request)
+            found = await self._reader.get_collection(collection_id, request=context.outside(request))
             return JSONResponse(context.collection(found))
 
         async def items(catalog_id: str, collection_id: str, request: Request, **asked: Any) -> Response:
             context = await _context(request, catalog_id, collection_id)
-            found: Any = await self._reader.item_collection(collection_id, request=request, **asked)
+            found: Any = await self._reader.item_collection(
+                collection_id, request=context.outside(request, "items"), **asked
+            )
             # Where fields were named, it is a response already.
             document = orjson.loads(found.body) if isinstance(found, Response) else found
             document["features"] = [context.place(item) for item in document["features"]]
@@ -277,7 +276,10 @@ class CatalogsOfUsers(ApiExtension):
         ) -> Response:
             """An item of a collection of a user."""
             context = await _context(request, catalog_id, collection_id)
-            found = await self._reader.get_item(item_id, collection_id, request=request)
+            if "\x00" in item_id:
+                raise ApiError(HTTPStatus.NOT_FOUND, "There is no such item: no id holds a NUL.")
+            asked = context.outside(request, "items", item_id)
+            found = await self._reader.get_item(item_id, collection_id, request=asked)
             return GeoJSONResponse(context.place(found))
 
     async def _collections(self, request: Request, member: str, username: str, query: PageQuery) -> Response:
@@ -318,6 +320,12 @@ class _Context:
     @property
     def _here(self) -> str:
         return f"{self._catalog}/collections/{quote(self.collection_id, safe='')}"
+
+    def outside(self, request: Request, *path: str) -> Request:
+        """The same question as it is asked of `/collections`: links are made from the address of a request."""
+        root: str = request.scope.get("root_path", "")
+        asked = "/".join([root, "collections", self.collection_id, *path])
+        return Request({**request.scope, "path": asked, "raw_path": quote(asked).encode()}, request.receive)
 
     def collection(self, document: Any) -> dict[str, Any]:
         """The collection, below the catalog."""
@@ -406,18 +414,30 @@ def _children_links(request: Request, top: owners.TopLevel) -> list[dict[str, An
 
 
 def _list(
-    request: Request, member: str, documents: list[dict[str, Any]], total: int, token: str | None, parent: str | None
+    request: Request,
+    member: str,
+    documents: list[dict[str, Any]],
+    total: int,
+    token: str | None,
+    parent: str | None = None,
 ) -> Response:
-    """A page of a list, which links to the next one by a token, and to a user's catalog or the root above it."""
-    here = BaseLinks(request=request)
+    """A page of a list, which links to the next one by a token, and to what is above it.
+
+    Args:
+        request: what was asked.
+        member: of the answer, where the documents are; also the last part of the list's address.
+        documents: on this page.
+        total: how many there are on all pages.
+        token: where the next page begins; None where there is none.
+        parent: the user whose list it is, None for the root's.
+    """
     base = get_base_url(request)
-    links = [
-        _link("self", here.url),
-        _link("root", base, title="Root"),
-        _link("parent", base if parent is None else f"{base}{_path_of_user(parent)}", title=parent or "Root"),
-    ]
+    above = base if parent is None else f"{base}{_path_of_user(parent)}"
+    # Not the address as the request has it, where names are no longer percent-encoded.
+    here = f"{above.rstrip('/')}/{member}" + (f"?{request.url.query}" if request.url.query else "")
+    links = [_link("self", here), _link("root", base, title="Root"), _link("parent", above, title=parent or "Root")]
     if token is not None:
-        links.append(_link("next", merge_params(here.url, {"token": token})))
+        links.append(_link("next", merge_params(here, {"token": token})))
     return JSONResponse({member: documents, "links": links, "numberMatched": total, "numberReturned": len(documents)})
 
 

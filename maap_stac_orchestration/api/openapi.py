@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from maap_stac_orchestration.api.problem_documents import MEDIA_TYPE, ProblemDetails
 
-_JSON = "application/json"
 _PROBLEM = f"#/components/schemas/{ProblemDetails.__name__}"
 #: What FastAPI says of every route that takes anything; here such an error is a problem document, with another status.
 _DEFAULT_ERROR = "#/components/schemas/HTTPValidationError"
@@ -39,12 +38,12 @@ def _put_right(document: dict[str, Any]) -> None:
         responses: dict[str, Any] = operation["responses"]
         for status, response in list(responses.items()):
             content = response.get("content", {})
-            schema = content.get(_JSON, {}).get("schema", {}).get("$ref")
-            if schema == _DEFAULT_ERROR:
+            shapes = {one.get("schema", {}).get("$ref") for one in content.values()}
+            if shapes == {_DEFAULT_ERROR}:
                 del responses[status]
-            elif schema == _PROBLEM:
-                # FastAPI puts the shape under JSON, whatever media type was named beside it.
-                response["content"] = {MEDIA_TYPE: content[_JSON]}
+            elif shapes == {_PROBLEM}:
+                # FastAPI puts the shape under the route's own media type.
+                response["content"] = {MEDIA_TYPE: next(iter(content.values()))}
         if not any(status.startswith("4") for status in responses):
             responses["4XX"] = {
                 "description": "A problem document",
