@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "check": "check",
     "explain": "explain",
     "ingest": "ingest",
+    "export": "export",
     "discover": "discover",
     "jobs": "jobs",
     "show": "show",

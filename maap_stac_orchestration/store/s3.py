@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError, UnauthenticatedError
@@ -90,7 +90,7 @@ class S3Objects:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_environment(cls) -> S3Objects:
+    def from_environment(cls) -> Self:
         """Reads AWS's own variables: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_SKIP_SIGNATURE`.
 
         Credentials come from wherever boto3 finds them: variables, a profile, a role of the machine or container.
