@@ -35,8 +35,10 @@ def command(home: Path | None, as_json: bool) -> int:
     place = Home.at(home)
     try:
         stack = find(place)
-        if stack is not None and Outside.of(os.environ, stack.plan.client) == Outside(postgres=False, store=False):
-            os.environ.update(stack.plan.client)
+        if stack is not None:
+            outside = Outside.of(os.environ, stack.plan.client)
+            if not outside.postgres and not outside.store:
+                os.environ.update(stack.plan.client)
         findings = examine(place, stack)
     except (StackError, PostgresError) as error:
         raise Told(str(error), 1) from error

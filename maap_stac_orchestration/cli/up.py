@@ -41,8 +41,9 @@ def command(detach: bool, home: Path | None, port_base: int | None, demo: bool) 
     """Starts the local stack: database, object store with its queue, Dagster, STAC API, tiler, STAC Browser.
 
     Parts that the environment points at already are used, not started: a database when PGHOST is set, an object store
-    and queue when AWS_ENDPOINT_URL, MAAP_STAC_BUCKETS or MAAP_STAC_QUEUE_URL is. A stack that is up already is fine.
-    What runs where is written to stack.json in the home folder. Data stay there from one start to the next.
+    and queue when AWS_ENDPOINT_URL, MAAP_STAC_BUCKETS or MAAP_STAC_QUEUE_URL is, a tiler when MAAP_STAC_TILER_URL is.
+    A stack that is up already is fine. What runs where is written to stack.json in the home folder. Data stay there
+    from one start to the next.
     """
     from maap_stac_orchestration.stack.errors import StackError
     from maap_stac_orchestration.stack.home import Home
@@ -101,8 +102,8 @@ def _summary(stack: Stack) -> str:
         ("Status", f"{plan.url('api')}/status"),
         ("Dagster UI", plan.url("dagster")),
         ("STAC API", plan.url("api")),
-        ("STAC Browser", plan.url("browser")),
-        ("Tiles", plan.url("tiler")),
+        ("STAC Browser", plan.client["MAAP_STAC_BROWSER_URL"]),
+        ("Tiles", plan.client["MAAP_STAC_TILER_URL"]),
         ("S3, SQS, SNS", f"{plan.s3_endpoint or 'AWS'}  (bucket {plan.bucket})"),
         ("Database", stack.parts[0].url or ""),
         ("Logs", str(stack.home.logs)),

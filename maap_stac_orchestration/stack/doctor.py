@@ -102,6 +102,10 @@ def examine(home: Home, stack: Stack | None) -> list[Finding]:
         found += _dagster_database()
     if settings is not None and (stack is not None or outside.store):
         found += _store(settings)
+        if settings.tiler_url is not None:
+            found += _gdal(settings)
+    if settings is not None and settings.tiler_url is not None and stack is None:
+        found += _tiler(settings.tiler_url)
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
 
 
@@ -300,6 +304,42 @@ def _store(settings: Settings) -> Iterator[Finding]:
             )
     if settings.queue_url:
         yield from _queue(settings.queue_url, config)
+
+
+def _gdal(settings: Settings) -> Iterator[Finding]:
+    """Whether the library that the tiler reads files with gets into the buckets: it has variables of its own."""
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    for bucket in settings.buckets:
+        try:
+            with rasterio.Env(GDAL_HTTP_TIMEOUT=_PATIENCE, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):  # type: ignore[no-untyped-call]
+                rasterio.open(f"s3://{bucket}/maap-stac-doctor-looks-here.tif").close()
+        except RasterioIOError as error:
+            # That the file is not there, it knows from the bucket.
+            if any(sign in str(error) for sign in ("does not exist", "NoSuchKey", "404")):
+                continue
+            yield _warning(
+                "tiles_unreadable",
+                bucket,
+                f"GDAL, with which the tiler reads files, does not get into the bucket {bucket}: "
+                f"{str(error).strip().rstrip('.')}.",
+                "Correct AWS_S3_ENDPOINT, AWS_HTTPS, AWS_VIRTUAL_HOSTING, AWS_REGION or the credentials where the tiler"
+                " runs; it needs to list the bucket too, to tell a missing file.",
+            )
+
+
+def _tiler(url: str) -> Iterator[Finding]:
+    from maap_stac_orchestration.stack.parts import http_ailment
+
+    reason = http_ailment(f"{url.rstrip('/')}/healthz")
+    if reason is not None:
+        yield _error(
+            "tiler_ill",
+            url,
+            f"The tiler is not well: {reason}.",
+            "Look at its /healthz and its log, or correct MAAP_STAC_TILER_URL.",
+        )
 
 
 def _queue(url: str, config: Any) -> Iterator[Finding]:

@@ -46,9 +46,11 @@ class Memory:
         outside = self.plan.get("outside", {})
         left_out: tuple[str, ...] = ()
         if outside.get("postgres"):
-            left_out += ("PG",)
+            left_out += ("PG", "MAAP_STAC_TILER_PG")
         if outside.get("store"):
             left_out += ("AWS_", "MAAP_STAC_BUCKETS", "MAAP_STAC_QUEUE_URL")
+        if outside.get("tiler"):
+            left_out += ("MAAP_STAC_TILER_URL",)
         client: dict[str, str] = self.plan.get("client", {})
         return {name: value for name, value in client.items() if not name.startswith(left_out)}
 
@@ -94,6 +96,11 @@ class Home:
     def workspace(self) -> Path:
         """Dagster's workspace file, which names the code server."""
         return self.dagster / "workspace.yaml"
+
+    @property
+    def tiler_password(self) -> Path:
+        """The password of the tiler's role in the stack's own database."""
+        return self.folder / "tiler.password"
 
     @property
     def supervisor_config(self) -> Path:

@@ -36,6 +36,7 @@ from maap_stac_orchestration.stack.plan import (
 )
 from maap_stac_orchestration.stack.postgres import PostgresServer, prepare_database
 from maap_stac_orchestration.stack.supervision import Program, Supervisor
+from maap_stac_orchestration.stack.tiler_role import PASSWORD_VARIABLE, ensure_tiler_role, tiler_variables
 
 #: Seconds that a part may take to become well; the first start of Dagster's webserver takes long on a small machine.
 _PATIENCE = 300.0
@@ -245,6 +246,7 @@ def _plan(
         outside,
         environment,
         postgres=server.client_environment(DATABASE) if server is not None else None,
+        tiler=tiler_variables(home) if server is not None else None,
         own=memory.env,
     )
     home.remember(port_base=base, plan=plan.record())
@@ -325,7 +327,7 @@ def _last_line(log: Any) -> str:
 
 
 def _prepare(stack: Stack, tell: Tell) -> None:
-    """Databases, pgstac, ledger and queryables."""
+    """Databases, pgstac, ledger and queryables, and the tiler's role."""
     tell("preparing the databases")
     plan = stack.plan
     try:
@@ -334,5 +336,8 @@ def _prepare(stack: Stack, tell: Tell) -> None:
         else:
             create_databases(plan.database_url, plan.outside_dagster_databases)
         migrate(plan.database_url)
+        if stack.server is not None:
+            closed = (DAGSTER_DATABASE, "postgres")
+            ensure_tiler_role(plan.database_url, plan.client[PASSWORD_VARIABLE], closed=closed)
     except psycopg.Error as error:
         raise StackError(f"The databases cannot be prepared ({str(error).strip()}); see `maap-stac doctor`.") from error

@@ -11,13 +11,13 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import maap_stac_orchestration
-from maap_stac_orchestration.stack.plan import Plan
+from maap_stac_orchestration.stack.plan import DAGSTER_URL_VARIABLE, Plan
 from maap_stac_orchestration.stack.postgres import STOP_SIGNAL, PostgresServer
 from maap_stac_orchestration.stack.supervision import Program, ProgramState, Supervisor
 
@@ -153,16 +153,19 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
         Part(
             name="tiler",
             title="tiler",
-            program=Program(
+            program=None
+            if plan.outside.tiler
+            else Program(
                 "tiler",
                 [
+                    *(_forgetting(_SUPERUSERS) if server is not None else ()),
                     *(python, "-m", "uvicorn", "--factory", "maap_stac_orchestration.tiler.app:create_app"),
                     *("--host", "127.0.0.1", "--port", str(plan.port("tiler")), "--no-access-log"),
                     *("--log-config", str(_LOG_CONFIG)),
                 ],
             ),
-            ailment=lambda: http_ailment(f"{plan.url('tiler')}/healthz"),
-            url=plan.url("tiler"),
+            ailment=lambda: http_ailment(f"{_tiler_address(plan)}/healthz"),
+            url=_tiler_address(plan),
             after=("postgres",),
         ),
         Part(
@@ -180,6 +183,21 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             url=plan.url("browser"),
         ),
     )
+
+
+#: Variables that open the stack's own database to whoever knows them. The tiler opens files that jobs wrote, has a role
+#: of its own, and need not know these.
+_SUPERUSERS = ("PGUSER", "PGPASSWORD", DAGSTER_URL_VARIABLE)
+
+
+def _forgetting(names: Iterable[str]) -> list[str]:
+    """The start of a command that runs the rest without some variables, replacing itself so that signals reach it."""
+    return [shutil.which("env") or "/usr/bin/env", *(part for name in names for part in ("-u", name))]
+
+
+def _tiler_address(plan: Plan) -> str:
+    """Where the tiler answers from here: people may reach one that the stack runs under another address."""
+    return plan.client["MAAP_STAC_TILER_URL"].rstrip("/") if plan.outside.tiler else plan.url("tiler")
 
 
 def _bare(server: PostgresServer) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -58,6 +58,9 @@ _PEOPLE_REACH = {
 }
 
 _POSTGRES_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
+#: Whoever the tiler signs in to the database as.
+_TILER_ROLE_VARIABLES = ("MAAP_STAC_TILER_PGUSER", "MAAP_STAC_TILER_PGPASSWORD")
+_TILER_URL_VARIABLE = "MAAP_STAC_TILER_URL"
 _STORE_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "MAAP_STAC_QUEUE_URL", "MAAP_STAC_BUCKETS")
 #: Credentials of somebody else's account have no business with the local store, and a profile that is not there stops
 #: every client.
@@ -70,12 +73,14 @@ class Outside:
 
     postgres: bool
     store: bool
+    tiler: bool = False
 
     @property
     def own_ports(self) -> list[str]:
         """The parts that the stack runs itself and that listen on a port."""
         used = {"postgres"} if self.postgres else set()
         used |= {"object-store"} if self.store else set()
+        used |= {"tiler"} if self.tiler else set()
         return [name for name in OFFSETS if name not in used]
 
     @classmethod
@@ -87,7 +92,9 @@ class Outside:
             own: what clients of this home's stack export: a shell that did so still means this stack.
         """
         return cls(
-            postgres=_points(environment, own, _POSTGRES_VARIABLES), store=_points(environment, own, _STORE_VARIABLES)
+            postgres=_points(environment, own, _POSTGRES_VARIABLES),
+            store=_points(environment, own, _STORE_VARIABLES),
+            tiler=_points(environment, own, (_TILER_URL_VARIABLE,)),
         )
 
 
@@ -136,7 +143,7 @@ class Plan:
         """All choices as JSON, for `recall`."""
         return {
             "port_base": self.port_base,
-            "outside": {"postgres": self.outside.postgres, "store": self.outside.store},
+            "outside": asdict(self.outside),
             "bucket": self.bucket,
             "queue_url": self.queue_url,
             "s3_endpoint": self.s3_endpoint,
@@ -175,6 +182,7 @@ def make_plan(
     environment: Mapping[str, str],
     *,
     postgres: Mapping[str, str] | None,
+    tiler: Mapping[str, str] | None = None,
     own: Mapping[str, str] | None = None,
 ) -> Plan:
     """Makes the plan.
@@ -185,6 +193,7 @@ def make_plan(
         outside: what the environment points at.
         environment: the environment of the command.
         postgres: libpq's variables for the stack's own database; None where the environment points at one.
+        tiler: the variables of the tiler's role in the stack's own database; None where the environment points at one.
         own: what clients of this home's last start export.
 
     Raises:
@@ -212,6 +221,11 @@ def make_plan(
         queue_url = f"{endpoint}/{_ACCOUNT}/{QUEUE}"
         client |= _store_variables(endpoint)
     client |= {name: value for name, value in environment.items() if name.startswith("MAAP_STAC_")}
+    if tiler is not None:
+        client |= tiler
+    elif not _points(environment, own, _TILER_ROLE_VARIABLES):
+        # A shell may still export those of an earlier start with a database of its own.
+        client = {name: value for name, value in client.items() if name not in _TILER_ROLE_VARIABLES}
     client["MAAP_STAC_BUCKETS"] = environment["MAAP_STAC_BUCKETS"] if outside.store else bucket
     if queue_url is not None:
         client["MAAP_STAC_QUEUE_URL"] = queue_url
