@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from maap_stac_orchestration.pipeline.batch import JobOutcome
+    from maap_stac_orchestration.pipeline.export_source import Export
+    from maap_stac_orchestration.problems import Problem
+    from maap_stac_orchestration.settings import Settings
 
 #: Problems of one code and job that the table is followed by.
 SHOWN = 3
 
 
 @click.command(
-    epilog="Example: maap-stac ingest s3://maap-ops-workspace/jsmith/dps_output/flood/v1/",
-    short_help="Ingest jobs by address, without Dagster.",
+    epilog="\b\nExamples:\n  maap-stac ingest s3://maap-ops-workspace/jsmith/dps_output/flood/v1/"
+    "\n  maap-stac ingest ./ana-floods",
+    short_help="Ingest jobs by address, without Dagster, or bring an export back.",
 )
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @home_option
@@ -30,18 +35,22 @@ SHOWN = 3
 def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
     """Ingests the jobs at or below each URI: an output prefix, a folder above several, or a catalog.json.
 
-    Jobs that were ingested before are read again; what is unchanged is not written again. Exit code: 0 when every
-    job is loaded, 1 when something was wrong or is still missing, 2 when it could not be tried.
+    Jobs that were ingested before are read again; what is unchanged is not written again. A folder or prefix that
+    `maap-stac export` wrote is brought back as it was exported, whatever the registry says: newer items stay, and what
+    is as it was is not written. Exit code: 0 when every job is loaded, 1 when something was wrong or is still missing,
+    2 when it could not be tried.
     """
     use_stack(home, ("PGHOST",))
     import psycopg
 
     from maap_stac_orchestration.ledger.connection import DatabaseUnavailable, connect
     from maap_stac_orchestration.pgstac.connection import PgstacMissing
+    from maap_stac_orchestration.pipeline.export_source import ExportBroken
     from maap_stac_orchestration.pipeline.lease import LeaseLost
     from maap_stac_orchestration.pipeline.new_collections import CollectionNameTaken
     from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
     from maap_stac_orchestration.pipeline.request import NotAnAddress
+    from maap_stac_orchestration.pipeline.restore import RestoreRefused
     from maap_stac_orchestration.store.objects import StoreUnavailable
 
     try:
@@ -49,6 +58,8 @@ def command(uris: tuple[str, ...], home: Path | None, as_json: bool) -> int:
             document = _ingest(conn, uris)
     except (DatabaseUnavailable, StoreUnavailable, NotAnAddress, RegistryUnavailable, PgstacMissing) as error:
         raise Told(str(error)) from None
+    except (ExportBroken, RestoreRefused) as error:
+        raise Told(str(error)) from error
     except (LeaseLost, CollectionNameTaken) as error:
         raise Told(f"{error} Try again.") from None
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -66,15 +77,21 @@ def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
     from uuid import uuid4
 
     from maap_stac_orchestration.ledger.records import WITHOUT_DAGSTER
-    from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
+    from maap_stac_orchestration.pipeline.export_source import find_export
+    from maap_stac_orchestration.pipeline.ingest import ingest_batch
     from maap_stac_orchestration.pipeline.registry import registry_in_force
     from maap_stac_orchestration.pipeline.request import find_catalogs, parse_address, take_on
+    from maap_stac_orchestration.pipeline.upkeep import refresh_collections
     from maap_stac_orchestration.problems import Code, Problem
     from maap_stac_orchestration.settings import Settings
     from maap_stac_orchestration.store.s3 import S3Objects
 
     settings = Settings.from_environment()
-    addresses = [parse_address(uri) for uri in uris]
+    exports = {uri: export for uri in dict.fromkeys(uris) if (export := find_export(uri)) is not None}
+    addresses = [parse_address(uri) for uri in uris if uri not in exports]
+    restored = [_restored(conn, one, settings) for one in exports.values()]
+    if not addresses:
+        return _told([], [], [], restored, None)
     in_force = registry_in_force(settings, conn)
     if in_force.warning:
         click.echo(f"maap-stac: {in_force.warning}", err=True)
@@ -96,14 +113,57 @@ def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
         collections |= set(ingested.collections)
     refresh_collections(conn, sorted(collections))
     held = [f"s3://{bucket}/{prefix}" for bucket, prefix in claimed.held]
-    jobs = [_job(outcome) for outcome in outcomes]
+    return _told([_job(outcome) for outcome in outcomes], held, missing, restored, run_id)
+
+
+def _told(
+    jobs: list[dict[str, Any]],
+    held: list[str],
+    missing: list[Problem],
+    restored: list[dict[str, Any]],
+    run_id: str | None,
+) -> dict[str, Any]:
     return {
-        "ok": not missing and not held and all(job["state"] == "loaded" for job in jobs),
+        "ok": not missing
+        and not held
+        and all(job["state"] == "loaded" for job in jobs)
+        and not any(one["items"]["refused"] for one in restored),
         "run_id": run_id,
         "jobs": jobs,
         # Another run has them at this moment.
         "held": held,
         "problems": [problem.to_document() for problem in missing],
+        "exports": restored,
+    }
+
+
+def _restored(conn: Any, export: Export, settings: Settings) -> dict[str, Any]:
+    from getpass import getuser
+
+    from maap_stac_orchestration.cli.progress import progress
+    from maap_stac_orchestration.ledger.changes import Author, Via
+    from maap_stac_orchestration.pipeline.restore import restore
+
+    try:
+        who = getuser()
+    # What it raises where nobody has a name depends on the version of Python.
+    except (OSError, KeyError, ImportError):
+        who = "unknown"
+    author = Author(who, Via.CLI, f"The export {export.address} was ingested.")
+    total = export.mark.get("items")
+    with progress(["Items"], total if isinstance(total, int) else 0, quiet=not sys.stderr.isatty()) as advance:
+
+        def done(items: int) -> None:
+            for _ in range(items):
+                advance("Items")
+
+        result = restore(conn, export, settings, author, done)
+    return {
+        "address": result.address,
+        "collection": result.collection,
+        "document": str(result.document),
+        "items": {str(kind): count for kind, count in result.items.items()},
+        "problems": [problem.to_document() for problem in result.problems],
     }
 
 
@@ -153,7 +213,13 @@ def _show(document: dict[str, Any]) -> None:
         )
     if document["jobs"]:
         console.print(table)
-    for problems in (document["problems"], *(job["problems"] for job in document["jobs"])):
+    for export in document["exports"]:
+        counts = ", ".join(f"{count} {kind}" for kind, count in export["items"].items())
+        stays = " Its document is another one than the export's, and stays." if export["document"] == "kept" else ""
+        new = " (new)" if export["document"] == "created" else ""
+        console.print(f"{export['collection']}{new} from {export['address']}: {counts}.{stays}", markup=False)
+    parts = (*document["jobs"], *document["exports"])
+    for problems in (document["problems"], *(one["problems"] for one in parts)):
         # No markup: messages hold what jobs wrote.
         for line in _problem_lines(problems):
             console.print(line, markup=False)

@@ -2,6 +2,9 @@
 
 Here belongs what the files hold and in which order a DPS uploads them. Not here: which jobs there are (`jobs`) and
 where the files go (`submit`). The item has the id, properties and links that the real algorithm writes by rio-stac.
+
+It says more of its images than that algorithm's items do, which leaves out rio-stac's statistics: with them a
+collection tells viewers between which values its images are to be shown, as `docs/collections.md` asks of algorithms.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ SIZE = 512
 #: Smaller than the image, so that each file has an overview.
 _BLOCK_SIZE = 256
 _PROJECTION = "https://stac-extensions.github.io/projection/v1.1.0/schema.json"
+_RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"
+#: Pixels along each side of what statistics are computed from; rio-stac too reads a smaller version of an image.
+_STATISTICS_SIZE = 128
+#: As many as rio-stac's, which are numpy's.
+_BUCKETS = 10
 _BANDS = ("red", "green", "blue")
 _CRS = CRS.from_epsg(jobs.EPSG)
 
@@ -109,8 +117,9 @@ def _stac(job: DemoJob, size: int) -> list[OutputFile]:
             "proj:shape": [size, size],
             "proj:transform": list(_transform(job, size)),
         },
-        stac_extensions=[_PROJECTION],
+        stac_extensions=[_PROJECTION, _RASTER],
     )
+    seen = landscape.look(bounds, _STATISTICS_SIZE, job.month)
     # Where the files lie while pystac makes links relative; the folder leaves no trace in them.
     root = "/output"
     for band in _BANDS:
@@ -121,6 +130,7 @@ def _stac(job: DemoJob, size: int) -> list[OutputFile]:
                 description=f"Median {band} reflectance of the cloud-free pixels of the month, times 10,000",
                 media_type=pystac.MediaType.COG,
                 roles=["data"],
+                extra_fields={"raster:bands": [_raster_band(getattr(seen, band))]},
             ),
         )
     catalog = pystac.Catalog(id="DPS", description="DPS", catalog_type=pystac.CatalogType.SELF_CONTAINED)
@@ -131,6 +141,32 @@ def _stac(job: DemoJob, size: int) -> list[OutputFile]:
         _json("catalog.json", catalog.to_dict(include_self_link=False)),
         _json(f"{item.id}/{item.id}.json", item.to_dict(include_self_link=False)),
     ]
+
+
+def _raster_band(values: NDArray[np.int16]) -> dict[str, Any]:
+    """A band as the raster extension 1.1 has it, with the members that rio-stac's `with_raster` writes."""
+    valid = values[values != landscape.NODATA]
+    buckets, edges = np.histogram(valid, bins=_BUCKETS)
+    return {
+        "data_type": "int16",
+        "scale": 1.0,
+        "offset": 0.0,
+        "sampling": "area",
+        "nodata": landscape.NODATA,
+        "statistics": {
+            "mean": float(valid.mean()),
+            "minimum": float(valid.min()),
+            "maximum": float(valid.max()),
+            "stddev": float(valid.std()),
+            "valid_percent": 100.0 * valid.size / values.size,
+        },
+        "histogram": {
+            "count": len(edges),
+            "min": float(edges[0]),
+            "max": float(edges[-1]),
+            "buckets": buckets.tolist(),
+        },
+    }
 
 
 def _rectangle(bounds: tuple[int, int, int, int]) -> dict[str, Any]:

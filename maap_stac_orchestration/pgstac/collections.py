@@ -14,6 +14,7 @@ from typing import Any
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
+from maap_stac_orchestration.catalog.geometry import EDGE
 from maap_stac_orchestration.pgstac.connection import Connection
 from maap_stac_orchestration.pgstac.description import NewCollection, collection_document
 from maap_stac_orchestration.pgstac.extent import bbox_stretches, extent, rfc3339
@@ -59,25 +60,42 @@ RETURNING id
 #: stay, are not held up by this lock.
 _LOCK_COLLECTION = "SELECT content->'extent' FROM pgstac.collections WHERE id = %s FOR NO KEY UPDATE"
 
-#: From the columns alone: the documents, which lie out of line, are not read.
+#: From the columns alone: the documents, which lie out of line, are not read. What is outside the world, or at no time
+#: that a document can name, was written by somebody else past every check, and does not count: one such item, and the
+#: extent would be of no use to anybody.
 _OVERVIEW = """
-SELECT count(*), min(datetime), max(end_datetime),
-       min(ST_XMin(geometry)), min(ST_YMin(geometry)), max(ST_XMax(geometry)), max(ST_YMax(geometry))
-FROM pgstac.items
-WHERE collection = %s
+SELECT count(*), min(datetime) FILTER (WHERE dated), max(end_datetime) FILTER (WHERE dated),
+       min(west) FILTER (WHERE placed), min(south) FILTER (WHERE placed),
+       max(east) FILTER (WHERE placed), max(north) FILTER (WHERE placed)
+FROM (
+    SELECT datetime, end_datetime, west, south, east, north,
+           west >= -180 - %(edge)s AND east <= 180 + %(edge)s
+               AND south >= -90 - %(edge)s AND north <= 90 + %(edge)s AS placed,
+           datetime >= '0001-01-02T00:00:00Z' AND end_datetime < '9999-01-01T00:00:00Z' AS dated
+    FROM (
+        SELECT datetime, end_datetime, ST_XMin(geometry) AS west, ST_YMin(geometry) AS south,
+               ST_XMax(geometry) AS east, ST_YMax(geometry) AS north
+        FROM pgstac.items
+        WHERE collection = %(collection)s
+    ) AS item
+) AS found
 """
 
 #: The stretches of longitude in which there is something, joined where they overlap: a geometry that reaches both
 #: ends of the map is taken apart first, since it was cut at the antimeridian.
 _STRETCHES = """
-WITH stretches AS (
-    SELECT ST_XMin(geometry) AS west, ST_XMax(geometry) AS east
+WITH placed AS (
+    SELECT geometry, ST_XMin(geometry) AS west, ST_XMax(geometry) AS east
     FROM pgstac.items
-    WHERE collection = %(collection)s AND (ST_XMin(geometry) > -180 OR ST_XMax(geometry) < 180)
+    WHERE collection = %(collection)s
+        AND ST_XMin(geometry) >= -180 - %(edge)s AND ST_XMax(geometry) <= 180 + %(edge)s
+        AND ST_YMin(geometry) >= -90 - %(edge)s AND ST_YMax(geometry) <= 90 + %(edge)s
+), stretches AS (
+    SELECT west, east FROM placed WHERE west > -180 OR east < 180
     UNION ALL
     SELECT ST_XMin(part.geom), ST_XMax(part.geom)
-    FROM pgstac.items, ST_Dump(geometry) AS part
-    WHERE collection = %(collection)s AND ST_XMin(geometry) <= -180 AND ST_XMax(geometry) >= 180
+    FROM placed, ST_Dump(geometry) AS part
+    WHERE west <= -180 AND east >= 180
 ), beginnings AS (
     SELECT west, east,
            west > max(east) OVER (ORDER BY west, east ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
@@ -303,15 +321,19 @@ def refresh_collection(connection: Connection, collection: str) -> Refreshed:
         if locked is None:
             return Refreshed(collection, 0, False, None)
         # Never prepared: a plan for any collection would lock the partitions of all, and thousands exhaust the locks.
-        overview = cursor.execute(_OVERVIEW, (collection,), prepare=False).fetchone()
+        wanted = {"collection": collection, "edge": EDGE}
+        overview = cursor.execute(_OVERVIEW, wanted, prepare=False).fetchone()
         assert overview is not None
         count, start, end, west, south, east, north = overview
         if not count:
             # An empty collection keeps what it says of itself: there is nothing truer.
             return Refreshed(collection, 0, False, locked[0])
+        if west is None or start is None:
+            # None of its items can be believed.
+            return Refreshed(collection, count, False, locked[0])
         stretches = [(west, east)]
         if west <= -180 and east >= 180:
-            stretches = list(cursor.execute(_STRETCHES, {"collection": collection}, prepare=False))
+            stretches = list(cursor.execute(_STRETCHES, wanted, prepare=False))
         found = extent(stretches, south, north, start, end)
         if found == locked[0]:
             return Refreshed(collection, count, False, found)

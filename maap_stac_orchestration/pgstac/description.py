@@ -1,15 +1,23 @@
-"""The words of a collection that no person wrote: those it begins with, and those that its owner's jobs bring later.
+"""The words of a collection that no person wrote: those it begins with, those that its owner's jobs bring later, and
+those that follow from its items.
 
-Here belongs how a collection describes itself, and which of its fields a job may fill. Not here: whether it may be
-created (`governance`), whose it is (`ledger`), and writing it (`collections`).
+Here belongs how a collection describes itself, and which of its fields a job or its items may fill. Not here: whether
+it may be created (`governance`), whose it is (`ledger`), what its items say (`catalog.derived`), and writing it
+(`collections`).
+
+Of each field a person's word stands over a job's, and a job's over what follows from the items. Whose it is tells what
+was noted when it was last written without a person's doing: what a job said or we did, and, apart from that under
+`DERIVED`, what followed from the items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maap_stac_orchestration.catalog.derived import LISTED, WHOLE
+from maap_stac_orchestration.catalog.renders import EXTENSION as RENDER_EXTENSION
 from maap_stac_orchestration.catalog.schema import core_errors
 
 STAC_VERSION = "1.1.0"
@@ -20,13 +28,22 @@ LICENSE = "other"
 _MAAP: dict[str, Any] = {"name": "MAAP", "roles": ["processor", "host"], "url": "https://maap-project.org"}
 
 #: Links that say something about the data. The API makes those that hold the catalog together.
-_TELLING_LINKS = frozenset({"license", "cite-as", "about", "related", "via", "describedby", "help", "canonical"})
+_TELLING_LINKS = frozenset(
+    {
+        *("license", "cite-as", "about", "related", "via", "describedby", "help", "canonical"),
+        *("documentation", "code", "source", "derived_from", "processing-software", "processing-expression"),
+    }
+)
 
 #: What a job's own Collection document does not decide about the collection that is made from it.
 _NOT_TAKEN_OVER = frozenset({"id", "type", "stac_version", "extent", "links", "created", "updated"})
 
 #: Fields that say whose outputs these are, and are nobody's words.
 _PROVENANCE = "maap:"
+
+#: Where, among what was noted as written without a person's doing, that stands which follows from the items. No job can
+#: write a field of this name.
+DERIVED = "maap:derived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +131,152 @@ def fill(present: Mapping[str, Any], fields: Mapping[str, Any], new: NewCollecti
     if own_document(new) is None:
         return None
     words = _words(new)
+    noted = _derived(fields)
     document, written, changed = dict(present), dict(fields), []
-    for field in sorted(words.keys() | fields.keys()):
-        if not _same(present.get(field, _ABSENT), fields.get(field, _ABSENT)):
+    for field in sorted((words.keys() | fields.keys()) - {DERIVED}):
+        untouched = _untouched_value(field, fields)
+        if not _same(present.get(field, _ABSENT), untouched):
             continue
-        if not _same(present.get(field, _ABSENT), words.get(field, _ABSENT)):
+        if field not in words and field not in fields:
+            # It follows from the items, and the job says nothing else.
+            continue
+        value = words.get(field, _ABSENT)
+        if field in words:
+            written[field] = words[field]
+        else:
+            written.pop(field, None)
+        if field in LISTED and field in noted:
+            value = _with_members(words.get(field), noted[field])
+        elif field in noted:
+            written[DERIVED] = {name: one for name, one in _derived(written).items() if name != field}
+        if not _same(present.get(field, _ABSENT), value):
             changed.append(field)
-        for where in (document, written):
-            where.pop(field, None)
-            if field in words:
-                where[field] = words[field]
+        _put(document, field, value)
+    if not _derived(written):
+        written.pop(DERIVED, None)
     if not changed:
         return Filled(present, written, ())
     document["updated"] = now
     return None if core_errors(document) else Filled(document, written, tuple(changed))
+
+
+def derive(present: Mapping[str, Any], fields: Mapping[str, Any], found: Mapping[str, Any], now: str) -> Filled | None:
+    """The document with what follows from its items, in all places where neither a person nor a job has said anything.
+
+    Args:
+        present: the document as it stands in pgstac.
+        fields: what of it was written without a person's doing, as it was written.
+        found: what follows from the items as they are now; see `catalog.derived`.
+        now: the time that becomes `updated` where anything changes, RFC 3339.
+
+    Returns:
+        None where what came out would be no valid Collection, so that everything stays as it is.
+    """
+    noted = _derived(fields)
+    document, changed = dict(present), []
+    derived: dict[str, Any] = {}
+    for field in WHOLE:
+        value = found.get(field, _ABSENT)
+        if field == "renders" and "item_assets" not in document:
+            # The extension has no renders where the assets that they show are not told.
+            value = _ABSENT
+        # What a job said stands there, or what was there when a person took the field out.
+        if field in fields or not _same(present.get(field, _ABSENT), noted.get(field, _ABSENT)):
+            continue
+        if value is not _ABSENT:
+            derived[field] = value
+        if not _same(present.get(field, _ABSENT), value):
+            changed.append(field)
+            _put(document, field, value)
+    for field, members in (("stac_extensions", _needed(found, derived)), ("links", _list(found.get("links")))):
+        # Extensions are declared whoever wrote the list, since fields that stand there need them.
+        if field != "stac_extensions" and not _same(present.get(field, _ABSENT), _untouched_value(field, fields)):
+            continue
+        theirs = _without(present.get(field), _without(noted.get(field), fields.get(field)))
+        if added := _without(members, theirs):
+            derived[field] = added
+        if not _same(_list(present.get(field)), [*theirs, *added]):
+            changed.append(field)
+            _put(document, field, [*theirs, *added])
+    written = {**fields, DERIVED: derived}
+    if not derived:
+        written.pop(DERIVED)
+    if not changed:
+        return Filled(present, written, ())
+    document["updated"] = now
+    return None if core_errors(document) else Filled(document, written, tuple(changed))
+
+
+def written_automatically(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Field -> value as the document has it as long as no person touched it, from what was noted of a collection.
+
+    Args:
+        fields: as they were noted; see `Filled.fields`.
+    """
+    names = (fields.keys() | _derived(fields).keys()) - {DERIVED}
+    return {name: _untouched_value(name, fields) for name in sorted(names)}
+
+
+def derived_untouched(
+    fields: Mapping[str, Any], document: Mapping[str, Any], touched: Collection[str]
+) -> dict[str, Any]:
+    """What still counts as following from the items once a person wrote a document; empty or under `DERIVED`.
+
+    Args:
+        fields: what was noted before.
+        document: as the person wrote it.
+        touched: the fields that they wrote or took out.
+    """
+    kept = {name: value for name, value in _derived(fields).items() if name in document and name not in touched}
+    return {DERIVED: kept} if kept else {}
+
+
+def whose(present: Mapping[str, Any], fields: Mapping[str, Any], field: str) -> str:
+    """Who wrote a field of a collection: `items`, `job` or `person`. What we write where nobody says anything counts as
+    a job's; it is one of the kind that jobs may replace."""
+    if not _same(present.get(field, _ABSENT), _untouched_value(field, fields)):
+        return "person"
+    return "job" if field in fields else "items"
+
+
+def _derived(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    noted = fields.get(DERIVED)
+    return noted if isinstance(noted, Mapping) else {}
+
+
+def _untouched_value(field: str, fields: Mapping[str, Any]) -> Any:
+    """What the document says in a field that no person touched."""
+    noted = _derived(fields)
+    if field in LISTED and field in noted:
+        return _with_members(fields.get(field), noted[field])
+    return fields.get(field, noted.get(field, _ABSENT))
+
+
+def _needed(found: Mapping[str, Any], derived: Mapping[str, Any]) -> list[Any]:
+    """The extensions that derived fields need, where any of them stands in the document."""
+    needed = _list(found.get("stac_extensions")) if derived else []
+    return needed if "renders" in derived else _without(needed, [RENDER_EXTENSION])
+
+
+def _with_members(members: object, more: object) -> list[Any]:
+    first = _list(members)
+    return [*first, *_without(more, first)]
+
+
+def _without(members: object, others: object) -> list[Any]:
+    left_out = _list(others)
+    return [one for one in _list(members) if one not in left_out]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _put(document: dict[str, Any], field: str, value: Any) -> None:
+    if value is _ABSENT:
+        document.pop(field, None)
+    else:
+        document[field] = value
 
 
 #: A field that is not there, which is not the same as one that is null.

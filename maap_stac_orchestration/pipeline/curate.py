@@ -47,6 +47,7 @@ from maap_stac_orchestration.pgstac.collections import (
     read_document,
     write_document,
 )
+from maap_stac_orchestration.pgstac.description import DERIVED, derived_untouched
 from maap_stac_orchestration.pgstac.items import lock_writers
 from maap_stac_orchestration.pipeline.decide import existing_collections
 from maap_stac_orchestration.pipeline.patience import persistently
@@ -488,8 +489,13 @@ def _untouched(
     A field that a person took out stays among them: its value is not what the document says, so that no job puts it
     back.
     """
-    kept = {field: value for field, value in fields.items() if field not in document or field not in touched}
+    kept = {
+        field: value
+        for field, value in fields.items()
+        if field != DERIVED and (field not in document or field not in touched)
+    }
     removed = present.keys() - document.keys() - kept.keys() - _FRAME
+    kept |= derived_untouched(fields, document, touched)
     return kept | {field: present[field] for field in removed if not _is_ours(field)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,9 +18,7 @@ from psycopg.conninfo import make_conninfo
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.governance.registry import Registry
 from maap_stac_orchestration.ledger import claims
-from maap_stac_orchestration.ledger import collections as known_collections
 from maap_stac_orchestration.ledger.connection import Connection, connect
-from maap_stac_orchestration.pgstac.collections import Refreshed, refresh_collection
 from maap_stac_orchestration.pipeline.ahead import Ahead, read_ahead
 from maap_stac_orchestration.pipeline.batch import Batch, DecidedJob, JobOutcome
 from maap_stac_orchestration.pipeline.decide import decide_jobs
@@ -108,22 +106,6 @@ def _decided(
             tell_stage(Stage.READ, batch, ahead.seconds)
             tell_stage(Stage.DECIDE, batch, deciding)
         yield decided
-
-
-def refresh_collections(conn: Connection, collections: Iterable[str]) -> list[Refreshed]:
-    """Upkeep: makes the extents of collections what their items are, one after another, and commits each.
-
-    The ledger notes which changes are covered. What is written while the upkeep looks is not counted as covered.
-    """
-    done = []
-    for collection in collections:
-        before = known_collections.find(conn, [collection]).get(collection)
-        conn.commit()
-        done.append(refresh_collection(conn, collection))
-        if before is not None and before.changed_at is not None:
-            known_collections.refreshed(conn, collection, before.changed_at)
-        conn.commit()
-    return done
 
 
 def _give_back(conn: Connection, batch: Batch, error: Exception) -> None:

@@ -37,7 +37,7 @@ from maap_stac_orchestration.pgstac.collections import (
     locked_document,
     write_document,
 )
-from maap_stac_orchestration.pgstac.description import NewCollection, automatic_fields
+from maap_stac_orchestration.pgstac.description import NewCollection, automatic_fields, written_automatically
 from maap_stac_orchestration.pgstac.items import (
     ItemsLost,
     delete,
@@ -49,8 +49,8 @@ from maap_stac_orchestration.pgstac.items import (
     whole,
 )
 from maap_stac_orchestration.pgstac.queryables import extend_queryables
-from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.patience import persistently
+from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 
 #: Items that are looked at, and moved, at a time.
 BATCH = 1_000
@@ -513,7 +513,8 @@ def _carry_over(conn: Connection, old: NewCollection, target: str) -> None:
     theirs, document = locked_document(conn, old.id), locked_document(conn, target)
     if known is None or theirs is None or document is None:
         return
-    ours = before.described or automatic_fields(old)
+    ours = written_automatically(before.described) or automatic_fields(old)
+    untouched = written_automatically(known.fields)
     curated = {
         name: value
         for name, value in theirs.items()
@@ -522,7 +523,7 @@ def _carry_over(conn: Connection, old: NewCollection, target: str) -> None:
     carried = {
         name: value
         for name, value in curated.items()
-        if document.get(name) == known.fields.get(name) and document.get(name) != value
+        if document.get(name) == untouched.get(name) and document.get(name) != value
     }
     changed = {**document, **carried, "updated": database_time(conn)}
     if carried and not core_errors(changed):

@@ -11,13 +11,15 @@ import pystac
 import pytest
 from click.testing import CliRunner, Result
 
+from maap_stac_orchestration.catalog.schema import ExtensionSchemas, core_errors
 from maap_stac_orchestration.cli.ingest import command
-from maap_stac_orchestration.pipeline.ingest import ingest_batch, refresh_collections
+from maap_stac_orchestration.pipeline.ingest import ingest_batch
 from maap_stac_orchestration.pipeline.registry import current_registry
+from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 from maap_stac_orchestration.store.objects import Fetched, ObjectInfo, StoreUnavailable
 from tests.conftest import MotoStore
 from tests.integration.pipeline.batches import SETTINGS, Written, claim, document, dump, record
-from tests.shared import sample_bucket
+from tests.shared import published_schemas, sample_bucket
 
 Connection = psycopg.Connection[Any]
 NOW_OR_NEVER = {"MAAP_STAC_WAIT_DEADLINE": "0s", "MAAP_STAC_ASSET_DEADLINE": "0s"}
@@ -182,7 +184,11 @@ def test_every_job_of_the_sample_bucket_comes_to_an_end(object_store: MotoStore,
     }
     for (collection,) in tables.execute("SELECT content FROM pgstac.collections").fetchall():
         pystac.Collection.from_dict(collection).validate()
-        assert refresh_collections(tables, [collection["id"]])[0].changed is False
+        (upkeep,) = refresh_collections(tables, [collection["id"]])
+        assert "extent" not in upkeep.changed
+        assert core_errors(upkeep.document) == []
+        broken = ExtensionSchemas(published_schemas()).check(upkeep.document)
+        assert [one for one in broken if one.errors] == []
 
 
 def counts(loaded: int = 0, unchanged: int = 0, fallback: int = 0, refused: int = 0) -> dict[str, int]:

@@ -22,7 +22,6 @@ from maap_stac_orchestration.ledger.records import State
 from maap_stac_orchestration.log_events import LOGGER
 from maap_stac_orchestration.pgstac.items import load
 from maap_stac_orchestration.pipeline import migrate_ids
-from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.pipeline.migrate_ids import (
     Migration,
@@ -32,6 +31,7 @@ from maap_stac_orchestration.pipeline.migrate_ids import (
     migrate,
     plan_migration,
 )
+from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack.postgres import PostgresServer
 from tests.conftest import _database

@@ -15,8 +15,8 @@ import pytest
 from maap_stac_orchestration.ledger.changes import Author, Via
 from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.pgstac.items import lock_writers
-from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.migrate_ids import migrate
+from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack.postgres import PostgresServer
 from tests.conftest import _database

@@ -25,10 +25,10 @@ from maap_stac_orchestration.pgstac.items import lock_writers
 from maap_stac_orchestration.pipeline import moved
 from maap_stac_orchestration.pipeline.batch import DecidedJob, ItemCounts, JobOutcome
 from maap_stac_orchestration.pipeline.curate import delete_collection
-from maap_stac_orchestration.pipeline.ingest import refresh_collections
 from maap_stac_orchestration.pipeline.load import load_jobs
 from maap_stac_orchestration.pipeline.migrate_ids import migrate
 from maap_stac_orchestration.pipeline.retry import RetryRequest, retry
+from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 from maap_stac_orchestration.problems import Code
 from maap_stac_orchestration.settings import Settings
 from tests.integration.pipeline.batches import SETTINGS, START, Written, claim, decided, document, ingest, record
