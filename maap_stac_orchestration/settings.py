@@ -61,6 +61,21 @@ def _address(value: str) -> str:
     return value
 
 
+def _tile_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    braces = re.findall(r"\{(.*?)\}", value)
+    if not usable or sorted(braces) != ["x", "y", "z"] or any(one in parts.netloc for one in "{};, '"):
+        raise ValueError(
+            "write the address of tiles with {z}, {x} and {y} in its path, for example"
+            " https://tiles.example.org/{z}/{x}/{y}.png, or leave it unset"
+        )
+    return value
+
+
 def _words_of_text(value: str) -> str:
     if not value.strip():
         raise ValueError("it is empty; leave it unset, or write what it should be")
@@ -82,8 +97,16 @@ def _template(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    path = value.rstrip("/")
+    if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("write a path that begins with a slash, for example /stac, of A-Z a-z 0-9 . _ ~ and -")
+    return path
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Address = Annotated[str, AfterValidator(_address)]
+TileAddress = Annotated[str, AfterValidator(_tile_address)]
 Text = Annotated[str, AfterValidator(_words_of_text)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -138,6 +161,10 @@ class Settings(BaseSettings):
         description="Where steps hand batches over: an s3:// prefix, or a folder; without it Dagster's storage folder.",
     )
     public_url: str | None = Field(default=None, description="Where people reach the API and the status pages.")
+    root_path: Annotated[str, AfterValidator(_path)] = Field(
+        default="",
+        description="The path under which a proxy serves the API; without it that of MAAP_STAC_PUBLIC_URL, if any.",
+    )
     dagster_url: str | None = Field(default=None, description="Where people reach the Dagster UI.")
     metrics_namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
         default=None,
@@ -148,6 +175,17 @@ class Settings(BaseSettings):
     )
     browser_url: Address | None = Field(
         default=None, description="Where people reach STAC Browser; pages for people then link to items there."
+    )
+    browser_files: Text | None = Field(
+        default=None,
+        description="A build of STAC Browser to serve: a folder or .tar.gz; without it a checkout builds its own.",
+    )
+    basemap_url: TileAddress | None = Field(
+        default=None,
+        description="Tiles of a base map for maps on pages, with {z}, {x} and {y}; without it they show coastlines.",
+    )
+    basemap_attribution: Text | None = Field(
+        default=None, description="Whom maps on the pages name as the source of the base map, as plain text."
     )
 
     open_reading: bool = Field(
@@ -203,6 +241,16 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"MAAP_STAC_OIDC_{name} is set and MAAP_STAC_OIDC_ISSUER is not: set the issuer too, or neither."
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_root_path(self) -> Self:
+        public = urlsplit(self.public_url).path.rstrip("/") if self.public_url else ""
+        if self.root_path and self.public_url and self.root_path != public:
+            raise ValueError(
+                f"MAAP_STAC_ROOT_PATH is {self.root_path} and the path of MAAP_STAC_PUBLIC_URL is {public or '/'}: set "
+                "one of them, or both to the same path."
+            )
         return self
 
     @classmethod

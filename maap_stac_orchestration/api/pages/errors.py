@@ -20,7 +20,7 @@ _TITLES = {
     HTTPStatus.FORBIDDEN: "This page is not for everyone",
     HTTPStatus.NOT_FOUND: "Nothing is known here",
     HTTPStatus.METHOD_NOT_ALLOWED: "Pages can only be read",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The ledger cannot be reached",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database cannot be reached",
     HTTPStatus.GATEWAY_TIMEOUT: "This took too long",
 }
 

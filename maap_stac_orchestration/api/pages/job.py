@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
-from urllib.parse import quote
 
-from maap_stac_orchestration.api.pages.pictures import Footprints, footprints
+from maap_stac_orchestration.api.pages.chart import Chart, Mosaic, Placed, addresses, chart
+from maap_stac_orchestration.api.pages.collection import collection_page
 from maap_stac_orchestration.api.pages.rendering import ROOT, address
+from maap_stac_orchestration.api.pages.tiles import Rendering, Tiler, mosaic_ids
 from maap_stac_orchestration.api.pages.words import STATES, job_sentence
 from maap_stac_orchestration.dps.output_prefix import within_job
 from maap_stac_orchestration.ledger.deliveries import Delivery
@@ -30,7 +31,7 @@ from maap_stac_orchestration.ledger.records import (
     State,
     Transition,
 )
-from maap_stac_orchestration.pgstac.footprints import Box
+from maap_stac_orchestration.pgstac.footprints import Footprint
 from maap_stac_orchestration.problems import ProblemDocument
 from maap_stac_orchestration.settings import Settings
 
@@ -75,6 +76,8 @@ class ItemRow:
     """An item of the job."""
 
     id: str
+    #: As the map calls it; None where it is not in pgstac.
+    key: str | None
     result: ItemResult
     collection: str | None
     #: Where it asked to go, when that is somewhere else.
@@ -119,7 +122,7 @@ class JobView:
     #: Result -> number of items, the frequent ones first.
     results: tuple[tuple[str, int], ...]
     #: Of the items that are shown; None where none of them is in pgstac.
-    map: Footprints | None
+    map: Chart | None
     catalogs: Bounded[RecordedCatalog]
     #: Who was told that it ended, newest first; at most `MOST`.
     deliveries: tuple[Delivery, ...]
@@ -130,14 +133,20 @@ class JobView:
 
 
 def job_view(
-    detail: JobDetail, deliveries: Sequence[Delivery], boxes: Sequence[Box], settings: Settings, base: str
+    detail: JobDetail,
+    deliveries: Sequence[Delivery],
+    lie: Sequence[Placed],
+    renderings: Mapping[str, Rendering],
+    settings: Settings,
+    base: str,
 ) -> JobView:
     """The view of a job.
 
     Args:
         detail: what the ledger knows of it.
         deliveries: who was told that it ended, newest first.
-        boxes: of the items of `shown_items`.
+        lie: the items of `shown_items` that are in pgstac, on the map.
+        renderings: collection -> how its items are shown.
         settings: where other parts of the system are.
         base: the path under which the application is served.
     """
@@ -172,7 +181,7 @@ def job_view(
         jobs_page=address(f"{base}{ROOT}/jobs", names),
         user_page=address(base + ROOT, {"username": job.username}),
         run_page=run[0]["href"] if run else None,
-        collections=_bounded([(id, f"{base}/collections/{quote(id, safe='')}") for id in job.collections]),
+        collections=_bounded([(id, collection_page(base, id)) for id in job.collections]),
         steps=_bounded(_steps(detail.transitions, addresses), last=True),
         errors=errors,
         warnings=len(problems) - errors,
@@ -181,13 +190,15 @@ def job_view(
         earlier=_bounded(before),
         items=Bounded(
             tuple(
-                _item_row(item, job.bucket, settings, base, preview=position < MOST_PREVIEWS)
+                _item_row(item, job.bucket, renderings if position < MOST_PREVIEWS else {}, settings, base)
                 for position, item in enumerate(shown_items(detail))
             ),
             len(detail.items),
         ),
         results=tuple(results.most_common()),
-        map=footprints(boxes),
+        map=chart(
+            lie, address(f"{base}{ROOT}/footprints", {"prefix": job.prefix}), _mosaics(lie, renderings, settings)
+        ),
         catalogs=_bounded(detail.catalogs, last=True),
         deliveries=tuple(deliveries),
         retry=f"maap-stac retry {'--force ' if job.state is State.LOADED else ''}{shlex.quote(job.prefix)}",
@@ -207,6 +218,26 @@ def shown_places(detail: JobDetail) -> Mapping[str, list[str]]:
         if item.collection is not None and item.result is not ItemResult.REFUSED:
             places.setdefault(item.collection, []).append(item.id)
     return places
+
+
+def placed(detail: JobDetail, collection: str, footprints: Sequence[Footprint]) -> list[Placed]:
+    """A job's items of one collection on its map."""
+    results = {item.id: item.result for item in shown_items(detail) if item.collection == collection}
+    return [Placed(one, collection, str(results[one.id])) for one in footprints]
+
+
+def _mosaics(lie: Sequence[Placed], renderings: Mapping[str, Rendering], settings: Settings) -> list[Mosaic]:
+    """The job's items as pictures, one for each collection that says how its items are shown."""
+    if not settings.tiler_url:
+        return []
+    tiler, found = Tiler(settings.tiler_url), []
+    for collection, shown in renderings.items():
+        ids = mosaic_ids([one.footprint.id for one in lie if one.collection == collection])
+        if ids:
+            title = shown.title if len(renderings) == 1 else f"{shown.title} of {collection}"
+            tiles, tilejson = tiler.tiles(collection, shown, ids=ids), tiler.tilejson(collection, shown, ids=ids)
+            found.append(Mosaic(title, tiles, tilejson, only_footprints=True))
+    return found
 
 
 def _bounded(entries: Sequence[_Entry], *, last: bool = False) -> Bounded[_Entry]:
@@ -234,22 +265,21 @@ def _steps(transitions: Sequence[Transition], addresses: Addresses) -> list[Step
     return steps
 
 
-def _item_row(item: JobItem, bucket: str, settings: Settings, base: str, *, preview: bool) -> ItemRow:
-    api = browser = picture = None
+def _item_row(
+    item: JobItem, bucket: str, renderings: Mapping[str, Rendering], settings: Settings, base: str
+) -> ItemRow:
+    key, found = None, dict.fromkeys(("api", "browser", "preview"))
     if item.collection is not None and item.result is not ItemResult.REFUSED:
-        path = f"/collections/{quote(item.collection, safe='')}/items/{quote(item.id, safe='')}"
-        api = base + path
-        if settings.browser_url:
-            browser = settings.browser_url.rstrip("/") + path
-        if settings.tiler_url and preview:
-            picture = settings.tiler_url.rstrip("/") + path + "/preview.png"
+        key = f"{item.collection}/{item.id}"
+        found = addresses(item.collection, item.id, renderings.get(item.collection), settings, base)
     return ItemRow(
         id=item.id,
+        key=key,
         result=item.result,
         collection=item.collection,
         requested=item.requested_collection if item.requested_collection != item.collection else None,
         source=f"s3://{bucket}/{item.source_key}",
-        api=api,
-        browser=browser,
-        preview=picture,
+        api=found["api"],
+        browser=found["browser"],
+        preview=found["preview"],
     )

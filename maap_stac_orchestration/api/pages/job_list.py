@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from maap_stac_orchestration.api.jobs import JobQuery
+from maap_stac_orchestration.api.pages.collection import collection_page
 from maap_stac_orchestration.api.pages.rendering import job_page
 from maap_stac_orchestration.api.pages.words import STATES, item_notes
 from maap_stac_orchestration.ledger.connection import Connection
@@ -52,7 +53,8 @@ class JobRow:
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     more_problems: int
-    collections: tuple[str, ...]
+    #: Ids and pages.
+    collections: tuple[tuple[str, str], ...]
     more_collections: int
     updated: datetime
 
@@ -73,7 +75,7 @@ def job_row(job: JobSummary, base: str) -> JobRow:
         notes=tuple(item_notes(job)),
         problems=job.problem_codes[:_MOST],
         more_problems=len(job.problem_codes[_MOST:]),
-        collections=job.collections[:_MOST],
+        collections=tuple((id, collection_page(base, id)) for id in job.collections[:_MOST]),
         more_collections=len(job.collections[_MOST:]),
         updated=job.updated,
     )

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, cos, floor, log10, radians
 
+from maap_stac_orchestration.api.pages.geography import Area, Box
 from maap_stac_orchestration.api.pages.words import ORDER, STATES
 from maap_stac_orchestration.ledger.records import State
-from maap_stac_orchestration.pgstac.footprints import Box
 
 #: Hundredths of the bar that even a single job among thousands gets, so that a failure is seen.
 _LEAST = 1.5
@@ -65,16 +65,19 @@ class Footprints:
     words: str
 
 
-def footprints(boxes: Sequence[Box], *, width: float = 480, height: float = 200) -> Footprints | None:
-    """The picture of these boxes; None where there are none.
+def footprints(boxes: Sequence[Box], area: Area, *, width: float = 480, height: float = 200) -> Footprints:
+    """The picture of these boxes, of which there is at least one.
 
     The grid is as wide and as high as the picture: degrees of longitude are drawn shorter towards the poles, so
     that shapes are near to what they are on the ground.
+
+    Args:
+        boxes: as they lie on Earth, each with its west not east of its east.
+        area: what holds all of them.
+        width: of the picture, in points.
+        height: of the picture, in points.
     """
-    if not boxes:
-        return None
-    west, south = min(box[0] for box in boxes), min(box[1] for box in boxes)
-    east, north = max(box[2] for box in boxes), max(box[3] for box in boxes)
+    west, south, east, north = area.west, area.south, area.east, area.north
     middle_x, middle_y = (west + east) / 2, (south + north) / 2
     squeeze = max(cos(radians(middle_y)), 0.1)
     # Points of the picture for a degree of latitude: what is shown fills three quarters of it, and a single point
@@ -92,18 +95,25 @@ def footprints(boxes: Sequence[Box], *, width: float = 480, height: float = 200)
         width,
         height,
         # At least as large as can be seen.
-        tuple((x(w), y(n), max(round(x(e) - x(w), 2), 3), max(round(y(s) - y(n), 2), 3)) for w, s, e, n in boxes),
         tuple(
-            GridLine(x(degrees), _compass(degrees, "E", "W"))
-            for degrees in _marks(max(middle_x - half_x, -180), min(middle_x + half_x, 180), 5)
+            (x(w), y(n), max(round(x(e) - x(w), 2), 3), max(round(y(s) - y(n), 2), 3))
+            for w, s, e, n in map(area.turned, boxes)
+        ),
+        tuple(
+            GridLine(x(degrees), _longitude(degrees))
+            for degrees in _marks(max(middle_x - half_x, area.cut), min(middle_x + half_x, area.cut + 360), 5)
         ),
         tuple(
             GridLine(y(degrees), _compass(degrees, "N", "S"))
             for degrees in _marks(max(middle_y - half_y, -90), min(middle_y + half_y, 90), 4)
         ),
-        f"Items lie between {_compass(west, 'E', 'W')} and {_compass(east, 'E', 'W')}, "
-        f"{_compass(south, 'N', 'S')} and {_compass(north, 'N', 'S')}.",
+        f"Items lie between {place_words(west, south, east, north)}.",
     )
+
+
+def place_words(west: float, south: float, east: float, north: float) -> str:
+    """`10° E and 13° E, 0° and 1° N`: what lies between four lines, in degrees."""
+    return f"{_longitude(west)} and {_longitude(east)}, {_compass(south, 'N', 'S')} and {_compass(north, 'N', 'S')}"
 
 
 def _marks(low: float, high: float, most: int) -> list[float]:
@@ -112,6 +122,11 @@ def _marks(low: float, high: float, most: int) -> list[float]:
     power = 10 ** floor(log10(least))
     step = next(step * power for step in (1, 2, 5, 10) if step * power >= least)
     return [round(number * step, 6) for number in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def _longitude(degrees: float) -> str:
+    """Of a longitude that may have run on beyond the antimeridian."""
+    return _compass(degrees - 360 if degrees > 180 else degrees, "E", "W")
 
 
 def _compass(degrees: float, positive: str, negative: str) -> str:

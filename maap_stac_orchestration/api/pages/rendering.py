@@ -5,15 +5,17 @@ Here belongs what all pages have in common. Not here: what a page tells.
 
 from __future__ import annotations
 
-import mimetypes
+import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -90,10 +92,21 @@ def below(key: str, prefix: str) -> str:
     return key.removeprefix(prefix)
 
 
+#: What is served of what lies in `static/`; licences and notes of where files come from lie beside it.
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StaticFile:
     """A file that pages need."""
 
+    #: Its path below `static/`.
     name: str
     content: bytes
     media_type: str
@@ -109,14 +122,16 @@ class StaticFile:
 @cache
 def static_files() -> Mapping[str, StaticFile]:
     """Name -> file, of all there are."""
-    found = {}
-    for entry in files(_PACKAGE).joinpath("static").iterdir():
-        content = entry.read_bytes()
-        kind = mimetypes.guess_type(entry.name)[0]
-        assert kind is not None, f"{entry.name} is of no kind that browsers know"
-        media_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
-        found[entry.name] = StaticFile(entry.name, content, media_type, sha256(content).hexdigest()[:16])
-    return found
+    return {file.name: file for file in _files_in(files(_PACKAGE).joinpath("static"), "")}
+
+
+def _files_in(folder: Traversable, path: str) -> Iterator[StaticFile]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files_in(entry, f"{path}{entry.name}/")
+        elif media_type := _MEDIA_TYPES.get(PurePosixPath(entry.name).suffix):
+            content = entry.read_bytes()
+            yield StaticFile(path + entry.name, content, media_type, sha256(content).hexdigest()[:16])
 
 
 @cache
@@ -137,9 +152,10 @@ def _environment() -> Environment:
 def _policy(settings: Settings) -> str:
     """The Content-Security-Policy: whatever a job managed to write into a page could load and run nothing."""
     images = "'self'"
-    if settings.tiler_url:
-        split = urlsplit(settings.tiler_url)
-        images += f" {split.scheme}://{split.netloc}"
+    for url in (settings.tiler_url, settings.basemap_url):
+        if url:
+            split = urlsplit(url)
+            images += f" {split.scheme}://{split.netloc}"
     return (
         f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
@@ -159,6 +175,7 @@ class Pages:
         }
         self._dagster = settings.dagster_url
         self._browser = settings.browser_url
+        self._basemap = {"url": settings.basemap_url, "attribution": settings.basemap_attribution}
 
     def answer(
         self,
@@ -187,18 +204,29 @@ class Pages:
                 static={name: base + file.path for name, file in static_files().items()},
                 dagster_url=self._dagster,
                 browser_url=self._browser,
+                basemap=self._basemap,
                 **told,
             )
         )
         body = text.encode("utf-8", "replace")
-        sent = {**self._headers, **(headers or {})}
+        return self._sent(request, body, "text/html; charset=utf-8", status, headers or {})
+
+    def geojson(self, request: Request, document: Mapping[str, Any]) -> Response:
+        """A GeoJSON document that a page's script asks for, or 304 where the browser has it already."""
+        body = json.dumps(document, separators=(",", ":")).encode()
+        return self._sent(request, body, "application/geo+json", HTTPStatus.OK, {})
+
+    def _sent(
+        self, request: Request, body: bytes, media_type: str, status: HTTPStatus, headers: Mapping[str, str]
+    ) -> Response:
+        sent = {**self._headers, **headers}
         if status is HTTPStatus.OK:
             # Weak: compression changes the bytes and not what they say.
             tag = f'W/"{sha256(body).hexdigest()[:32]}"'
             sent["ETag"] = tag
             if tag.removeprefix("W/") in _known(request):
                 return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=sent)
-        return Response(body, status.value, media_type="text/html; charset=utf-8", headers=sent)
+        return Response(body, status.value, media_type=media_type, headers=sent)
 
 
 def _known(request: Request) -> set[str]:

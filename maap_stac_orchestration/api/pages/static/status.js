@@ -48,8 +48,13 @@
     return node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || null : null;
   }
 
+  // What another script has put there is its own.
+  function kept(node) {
+    return node?.nodeType === Node.ELEMENT_NODE && "kept" in node.dataset;
+  }
+
   function same(one, other) {
-    return one.nodeType === other.nodeType && one.nodeName === other.nodeName && key(one) === key(other);
+    return !kept(one) && one.nodeType === other.nodeType && one.nodeName === other.nodeName && key(one) === key(other);
   }
 
   function become(old, fresh) {
@@ -70,27 +75,27 @@
 
   function becomeWithin(old, fresh) {
     const wanted = new Set([...fresh.childNodes].map(key).filter(Boolean));
-    const kept = new Map();
+    const known = new Map();
     for (const child of [...old.childNodes]) {
       const name = key(child);
       if (!name) continue;
-      if (wanted.has(name)) kept.set(name, child);
+      if (wanted.has(name)) known.set(name, child);
       else child.remove();
     }
     let next = old.firstChild;
     for (const child of [...fresh.childNodes]) {
-      const known = kept.get(key(child)) ?? (next && same(next, child) ? next : null);
-      if (!known) {
+      const there = known.get(key(child)) ?? (next && same(next, child) ? next : null);
+      if (!there) {
         old.insertBefore(document.importNode(child, true), next);
         continue;
       }
-      if (known === next) next = next.nextSibling;
-      else old.insertBefore(known, next);
-      become(known, child);
+      if (there === next) next = next.nextSibling;
+      else old.insertBefore(there, next);
+      become(there, child);
     }
     while (next) {
       const following = next.nextSibling;
-      next.remove();
+      if (!kept(next)) next.remove();
       next = following;
     }
   }
@@ -113,6 +118,7 @@
     if (document.title !== fresh.title) document.title = fresh.title;
     if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
     begin();
+    document.dispatchEvent(new Event("page-changed"));
   }
 
   // ---- Asking --------------------------------------------------------------------------------------------------------
