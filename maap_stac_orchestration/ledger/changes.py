@@ -38,6 +38,8 @@ class Action(StrEnum):
     COLLECTION_CHANGED = "collection_changed"
     #: A collection was deleted with its items; its id stays taken.
     COLLECTION_DELETED = "collection_deleted"
+    #: A collection, or items of it, were brought back from an export.
+    COLLECTION_RESTORED = "collection_restored"
     #: A collection was given to another owner.
     COLLECTION_TRANSFERRED = "collection_transferred"
     #: The items of a default collection were moved to the id of another template.

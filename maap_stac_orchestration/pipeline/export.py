@@ -4,7 +4,9 @@ Here belongs what is done in what order. Not here: where each document lies (`ex
 and writing files (`export_target`); bringing an export back is `restore`.
 
 All of it is read as of one moment, piece by piece: how much memory it takes does not hang on how many items there are,
-but for their ids, a folder's at a time. The same items give the same bytes.
+but for their ids, a folder's at a time. Making a table goes over the items three times, to see what columns they need,
+to write them and to compare them; the database, which takes most of the time, is asked once. The same items give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from maap_stac_orchestration.pgstac.collections import read_document
 from maap_stac_orchestration.pgstac.snapshot import Span
 from maap_stac_orchestration.pipeline import export_layout as layout
 from maap_stac_orchestration.pipeline.export_target import Target, open_target
-from maap_stac_orchestration.pipeline.geoparquet import ROWS, Compared, Looked, NotCarried, Table, compare
+from maap_stac_orchestration.pipeline.geoparquet import Aside, Compared, Looked, NotCarried, Table, compare
 
 #: Items that are read and written at a time.
 _AT_ONCE = 500
@@ -102,9 +104,7 @@ def parse_span(text: str) -> Span:
     except (ValueError, OverflowError):
         start = end = None
     if (start is None and end is None) or (start is not None and end is not None and start > end):
-        raise NotASpan(
-            f"{printable(text)!r} is no stretch of time. Write 2024-06-01/2024-08-31, with times in RFC 3339 or .. if need be."
-        )
+        raise NotASpan(f"{printable(text)!r} is no stretch of time. Write 2024-06-01/2024-08-31, or times in RFC 3339.")
     return Span(start, end)
 
 
@@ -190,13 +190,19 @@ class _Export:
         self._documents = 2
 
     def run(self) -> Exported:
+        """Writes all of it."""
+        with tempfile.TemporaryDirectory(prefix="maap-stac-export-") as folder:
+            return self._run(Path(folder))
+
+    def _run(self, folder: Path) -> Exported:
         looked = Looked() if Format.GEOPARQUET in self._formats else None
-        members = self._write_items(looked)
+        aside = Aside(folder / "items") if looked is not None else None
+        members = self._write_items(looked, aside)
         table, compared, not_carried = None, None, None
-        if looked is not None:
+        if looked is not None and aside is not None:
             try:
                 table = looked.table()
-                compared = self._write_table(table)
+                compared = self._write_table(table, aside, folder / layout.TABLE)
             except NotCarried as error:
                 if Format.STATIC not in self._formats:
                     raise ExportError(
@@ -224,13 +230,7 @@ class _Export:
         ):
             yield folder, list(map(itemgetter(1), found))
 
-    def _pieces(self, size: int) -> Iterator[list[dict[str, Any]]]:
-        """All items in one order, the same each time."""
-        for _, ids in self._keys():
-            for start in range(0, len(ids), size):
-                yield snapshot.items(self._conn, self._id, ids[start : start + size])
-
-    def _write_items(self, looked: Looked | None) -> list[str]:
+    def _write_items(self, looked: Looked | None, aside: Aside | None) -> list[str]:
         """Writes items and the catalogs of their folders; gives the names of items right inside the root."""
         static = Format.STATIC in self._formats
         at_root: list[str] = []
@@ -239,9 +239,10 @@ class _Export:
             for start in range(0, len(ids), _AT_ONCE):
                 some = ids[start : start + _AT_ONCE]
                 items = snapshot.items(self._conn, self._id, some)
-                if looked is not None:
+                if looked is not None and aside is not None:
                     for item in items:
                         looked.look(item)
+                    aside.put(items)
                 if static:
                     self._target.write(
                         [
@@ -254,6 +255,8 @@ class _Export:
                 self._write_catalog(folder, [names[id] for id in ids])
             elif static:
                 at_root += [names[id] for id in ids]
+        if aside is not None:
+            aside.close()
         if static:
             self._documents += self.items
             for folder in self._folders.inside:
@@ -268,20 +271,16 @@ class _Export:
         self._target.write([(layout.catalog_path(folder), _json(document))])
         self._documents += 1
 
-    def _write_table(self, table: Table) -> Compared:
-        with tempfile.TemporaryDirectory(prefix="maap-stac-export-") as folder:
-            path = Path(folder, layout.TABLE)
-            table.write(path, self._told(Stage.TABLE), self._document)
-            compared = compare(path, self._told(Stage.COMPARING))
-            if compared.other is not None:
-                raise NotCarried(
-                    f"Read back from the table, the item {printable(compared.other)} is not what was written."
-                )
-            self._target.write_large(layout.TABLE, path)
+    def _write_table(self, table: Table, aside: Aside, path: Path) -> Compared:
+        table.write(path, self._told(Stage.TABLE, aside), self._document)
+        compared = compare(path, self._told(Stage.COMPARING, aside))
+        if compared.other is not None:
+            raise NotCarried(f"Read back from the table, the item {printable(compared.other)} is not what was written.")
+        self._target.write_large(layout.TABLE, path)
         return compared
 
-    def _told(self, stage: Stage) -> Iterator[list[dict[str, Any]]]:
-        for items in self._pieces(ROWS):
+    def _told(self, stage: Stage, aside: Aside) -> Iterator[list[dict[str, Any]]]:
+        for items in aside.batches():
             yield items
             self._progress(stage, len(items))
 

@@ -53,6 +53,44 @@ _EXACT = 2**53
 _EACH = "[]"
 
 
+class Aside:
+    """Items in a file, since they are gone over more than once and need not fit memory."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow
+
+        self._path = path
+        self._file = pyarrow.output_stream(path, compression="zstd")
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def put(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Takes more items."""
+        self._waiting += items
+        while len(self._waiting) >= ROWS:
+            self._write(self._waiting[:ROWS])
+            del self._waiting[:ROWS]
+
+    def close(self) -> None:
+        """No more items come."""
+        if self._waiting:
+            self._write(self._waiting)
+            self._waiting = []
+        self._file.close()
+
+    def _write(self, items: Sequence[Mapping[str, Any]]) -> None:
+        written = orjson.dumps(items)
+        self._file.write(len(written).to_bytes(8))
+        self._file.write(written)
+
+    def batches(self) -> Iterator[list[dict[str, Any]]]:
+        """The items in their order, `ROWS` at a time, as often as it is called."""
+        import pyarrow
+
+        with pyarrow.input_stream(self._path, compression="zstd") as file:
+            while head := file.read(8):
+                yield orjson.loads(file.read(int.from_bytes(head)))
+
+
 class NotCarried(Exception):
     """Items cannot be a table; the message is a sentence that says which, and why."""
 
