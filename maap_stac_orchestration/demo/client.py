@@ -150,7 +150,8 @@ def _demo_job(tag: str, inputs: dict[str, Any]) -> DemoJob:
     if str(given["crs"]).lower() != f"epsg:{jobs.EPSG}":
         raise JobRefused(f"The grid of the simulated landscape is in epsg:{jobs.EPSG}, not in {given['crs']}.")
     start, end = _second(given, "start_datetime"), _second(given, "end_datetime")
-    job = DemoJob(_box(given["bbox"]), start.year, start.month, Layout.TODAY, tag)
+    # The layout with a folder for the tag: in today's, `maap-stac demo` would take jobs with other tags for its own.
+    job = DemoJob(_box(given["bbox"]), start.year, start.month, Layout.OLDER, tag)
     if (job.start, job.end) != (start, end):
         raise JobRefused(
             f"The mosaic of {start:%B %Y} takes start_datetime {job.start:%Y-%m-%dT%H:%M:%SZ} "

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from maap_stac_orchestration.demo.client import JobRefused, SimulatedMAAP
+from maap_stac_orchestration.demo.jobs import demo_jobs
+from maap_stac_orchestration.demo.submit import find_submitted
 from maap_stac_orchestration.dps.output_prefix import find_output_prefix
 
 SMALL = 64
@@ -56,6 +58,12 @@ def test_jobs_that_are_submitted_at_once_have_ids_and_prefixes_of_their_own(maap
         job.wait_for_completion()
     assert {job.retrieve_status() for job in jobs} == {"Succeeded"}
     assert len({job.id for job in jobs}) == len({job.outputs[0] for job in jobs}) == 8
+
+
+def test_they_are_not_taken_for_those_of_the_demo(maap, object_store):
+    job = maap.submitJob(**INPUTS).wait_for_completion()
+    assert job.status == "Succeeded"
+    assert find_submitted(object_store.client(), object_store.bucket, demo_jobs()) == {}
 
 
 def test_a_job_that_cannot_write_to_the_bucket_has_failed_and_says_why(object_store):
