@@ -100,7 +100,8 @@ def _shared_links(items: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     if not every:
         return []
     everywhere = set(every[0]).intersection(*every[1:])
-    return [every[0][key] for key in sorted(everywhere)[:_MOST_LINKS]]
+    # Where they are called differently, one of the titles, whatever the order of the items.
+    return [min((each[key] for each in every), key=orjson.dumps) for key in sorted(everywhere)[:_MOST_LINKS]]
 
 
 def _telling_links(item: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:

@@ -134,8 +134,9 @@ def _visual(assets: Assets, rasters: Mapping[str, list[list[Band]]]) -> dict[str
     for key, bands in sorted(rasters.items()):
         if key.lower() not in _VISUAL and not all("visual" in _roles(asset) for asset in assets[key]):
             continue
-        kinds = {band.get("data_type") for place in bands for band in place}
-        if len(bands) in (0, 3, 4) and kinds <= {"uint8", None}:
+        if len(bands) in (0, 3, 4) and all(
+            band.get("data_type") in ("uint8", None) for place in bands for band in place
+        ):
             return {"title": "True colour", "assets": [key]}
     return None
 

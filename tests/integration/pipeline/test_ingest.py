@@ -183,12 +183,12 @@ def test_every_job_of_the_sample_bucket_comes_to_an_end(object_store: MotoStore,
         ("sentinel2-dateline/1.0/dateline", "item_duplicate"),
     }
     for (collection,) in tables.execute("SELECT content FROM pgstac.collections").fetchall():
-        pystac.Collection.from_dict(collection).validate()
-        (upkeep,) = refresh_collections(tables, [collection["id"]])
-        assert "extent" not in upkeep.changed
-        assert core_errors(upkeep.document) == []
-        broken = ExtensionSchemas(published_schemas()).check(upkeep.document)
+        pystac.Collection.from_dict(collection)
+        assert core_errors(collection) == []
+        broken = ExtensionSchemas(published_schemas()).check(collection)
         assert [one for one in broken if one.errors] == []
+        (upkeep,) = refresh_collections(tables, [collection["id"]])
+        assert upkeep.changed == ()
 
 
 def counts(loaded: int = 0, unchanged: int = 0, fallback: int = 0, refused: int = 0) -> dict[str, int]:

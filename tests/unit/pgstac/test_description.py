@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from maap_stac_orchestration.catalog.schema import core_errors
 from maap_stac_orchestration.pgstac.description import (
+    DERIVED,
     NewCollection,
     automatic_fields,
     collection_document,
+    derive,
+    derived_untouched,
     fill,
     own_document,
+    whose,
+    written_automatically,
 )
 
 EXTENT = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}}
@@ -182,3 +187,128 @@ def test_true_is_not_one_and_one_is_one_point_zero() -> None:
     filled = fill(document, fields, new(own(**{"x:one": 2, "x:two": 2})), NOW)
     assert filled is not None
     assert (filled.document["x:one"], filled.document["x:two"]) == (True, 2)
+
+
+RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v1.1.0/schema.json"
+ABOUT = {"rel": "about", "href": "https://example.org/algorithm"}
+#: What follows from items, as a collection's items come and go.
+FOUND = st.fixed_dictionaries(
+    {},
+    optional={
+        "summaries": st.sampled_from([{"gsd": [10]}, {"gsd": [30]}]),
+        "item_assets": st.just({"red": {"title": "Red", "type": "image/tiff"}}),
+        "renders": st.sampled_from([{"one": {"assets": ["red"]}}, {"two": {"assets": ["red"]}}]),
+        "stac_extensions": st.sampled_from([[RENDER], [RASTER, RENDER]]),
+        "links": st.just([ABOUT]),
+    },
+)
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": st.sampled_from(["A", "B"]),
+        "summaries": st.sampled_from([{"gsd": [1]}, {"gsd": [10]}]),
+        "renders": st.just({"mine": {"assets": ["red"]}}),
+        "stac_extensions": st.sampled_from([[], [RASTER], ["https://example.org/x"]]),
+        "links": st.sampled_from([[], [ABOUT]]),
+    },
+)
+
+
+def followed(document: dict[str, Any], fields: dict[str, Any], found: dict[str, Any]) -> tuple[Any, Any]:
+    """After an upkeep."""
+    derived = derive(document, fields, found, NOW)
+    assert derived is not None
+    return stored(derived.document), stored(derived.fields)
+
+
+def told(document: dict[str, Any], fields: dict[str, Any], words: dict[str, Any]) -> tuple[Any, Any]:
+    """After a job with these words."""
+    filled = fill(document, fields, new(own(**words)), NOW)
+    assert filled is not None
+    return stored(filled.document), stored(filled.fields)
+
+
+@given(SAID, st.lists(FOUND, min_size=1, max_size=3))
+def test_upkeep_leaves_what_follows_from_the_items_as_they_are_now(words: Any, every: list[dict[str, Any]]) -> None:
+    document, fields = first_document, first_fields = described(own(**words))
+    for found in every:
+        document, fields = followed(document, fields, found)
+    alone, noted = followed(first_document, first_fields, every[-1])
+    assert without_times(document) == without_times(alone)
+    assert fields == noted
+    again = derive(document, fields, every[-1], "2030-01-01T00:00:00Z")
+    assert again is not None
+    assert (again.changed, again.document) == ((), document)
+
+
+@given(SAID, SAID, FOUND)
+def test_a_jobs_words_stand_over_its_items_in_whatever_order_they_come(before: Any, words: Any, found: Any) -> None:
+    items_first, noted = followed(*described(own(**before)), found)
+    items_first, noted = followed(*told(items_first, noted, words), found)
+    words_first, fields = followed(*described(own(**before), own(**words)), found)
+    assert without_times(items_first) == without_times(words_first)
+    assert noted == fields
+    for field in ("summaries", "renders"):
+        if field in words:
+            assert items_first[field] == words[field]
+
+
+@given(SAID, FOUND, FOUND, st.sets(st.sampled_from(["summaries", "item_assets", "renders", "links"]), min_size=1))
+def test_what_a_person_wrote_stays_whatever_the_items_say(words: Any, before: Any, after: Any, touched: Any) -> None:
+    document, fields = followed(*described(own(**words)), before)
+    theirs = {
+        "summaries": {"x": ["by hand"]},
+        "item_assets": {"red": {"title": "By hand", "type": "image/png"}},
+        "renders": {"by-hand": {"assets": ["red"]}},
+        "links": [{"rel": "about", "href": "https://example.org/by-hand"}],
+    }
+    document |= {field: theirs[field] for field in touched}
+    assert {whose(document, fields, field) for field in touched} == {"person"}
+    document, fields = followed(document, fields, after)
+    document, fields = told(document, fields, {"summaries": {"gsd": [7]}, "renders": {"job": {"assets": ["red"]}}})
+    document, fields = followed(document, fields, after)
+    assert {field: document[field] for field in touched} == {field: theirs[field] for field in touched}
+
+
+def test_what_the_items_no_longer_say_goes() -> None:
+    found = {"summaries": {"gsd": [10]}, "stac_extensions": [RASTER], "links": [ABOUT]}
+    plain, fields = described(own(stac_extensions=["https://example.org/x"]))
+    document, noted = followed(plain, fields, found)
+    assert document["stac_extensions"] == ["https://example.org/x", RASTER]
+    assert (document["summaries"], document["links"]) == ({"gsd": [10]}, [ABOUT])
+    assert whose(document, noted, "summaries") == "items"
+    document, noted = followed(document, noted, {})
+    assert without_times(document) == without_times(plain)
+    assert noted == fields
+
+
+def test_no_renders_are_told_of_assets_that_a_person_took_out() -> None:
+    found = {
+        "item_assets": {"red": {"title": "Red", "type": "image/tiff"}},
+        "renders": {"one": {"assets": ["red"]}},
+        "stac_extensions": [RENDER],
+    }
+    document, fields = followed(*described(own()), found)
+    assert document["stac_extensions"] == [RENDER]
+    taken_out = {field: value for field, value in document.items() if field != "item_assets"}
+    document, _ = followed(taken_out, fields, found)
+    assert "renders" not in document
+    assert document["stac_extensions"] == []
+
+
+def test_what_a_person_touched_no_longer_follows_from_the_items() -> None:
+    _, fields = followed(*described(own()), {"summaries": {"gsd": [10]}, "links": [ABOUT]})
+    assert fields[DERIVED] == {"summaries": {"gsd": [10]}, "links": [ABOUT]}
+    assert derived_untouched(fields, {"summaries": {"gsd": [10]}, "links": []}, {"links"}) == {
+        DERIVED: {"summaries": {"gsd": [10]}}
+    }
+    assert derived_untouched(fields, {"links": []}, {"links", "summaries"}) == {}
+    automatic = written_automatically(fields)
+    assert (automatic["summaries"], automatic["links"]) == ({"gsd": [10]}, [ABOUT])
+    assert DERIVED not in automatic
+
+
+def test_a_document_that_would_not_be_valid_is_not_written() -> None:
+    document, fields = described(own())
+    assert derive(document, fields, {"summaries": 7}, NOW) is None
