@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ POSTGRES = {"PGHOST": "127.0.0.1", "PGPORT": "8600", "PGUSER": "u", "PGPASSWORD"
         ({"PGSERVICE": "maap"}, {}, Outside(postgres=True, store=False)),
         ({"AWS_ENDPOINT_URL": "http://x"}, {}, Outside(postgres=False, store=True)),
         ({"MAAP_STAC_BUCKETS": "b"}, {}, Outside(postgres=False, store=True)),
+        ({"MAAP_STAC_TILER_URL": "https://t"}, {}, Outside(postgres=False, store=False, tiler=True)),
+        ({"MAAP_STAC_TILER_URL": "http://t"}, {"MAAP_STAC_TILER_URL": "http://t"}, Outside(False, False)),
         # A shell in which the env of this home's own stack.json was exported.
         ({"PGHOST": "127.0.0.1"}, {"PGHOST": "127.0.0.1"}, Outside(postgres=False, store=False)),
         ({"PGHOST": "db"}, {"PGHOST": "127.0.0.1"}, Outside(postgres=True, store=False)),
@@ -35,14 +38,15 @@ def test_what_the_environment_points_at_is_used(environment, own, expected):
     assert Outside.of(environment, own) == expected
 
 
-@pytest.mark.parametrize("part", ["store", "postgres"])
+@pytest.mark.parametrize("part", ["store", "postgres", "tiler"])
 def test_a_part_that_is_used_is_used_again_at_the_next_start_in_the_same_environment(tmp_path: Path, part: str):
     environment = {
         "store": {"AWS_ENDPOINT_URL": "http://s3", "MAAP_STAC_BUCKETS": "b", "MAAP_STAC_QUEUE_URL": "http://q"},
         "postgres": {"PGHOST": "db"},
+        "tiler": {"MAAP_STAC_TILER_URL": "https://tiles.example"},
     }[part]
     outside = Outside.of(environment, {})
-    record = {"outside": {"store": outside.store, "postgres": outside.postgres}, "client": dict(environment)}
+    record = {"outside": asdict(outside), "client": dict(environment)}
     Home(tmp_path).remember(plan=record)
     assert Outside.of(environment, Home(tmp_path).remembered().env) == outside
 
@@ -123,3 +127,22 @@ def test_the_address_that_people_use_is_kept_unless_it_is_that_of_an_earlier_sta
     assert public_url() == "http://127.0.0.1:8703"
     assert public_url(MAAP_STAC_PUBLIC_URL="http://127.0.0.1:8603") == "http://127.0.0.1:8703"
     assert public_url(MAAP_STAC_PUBLIC_URL="https://stac.example.org") == "https://stac.example.org"
+
+
+ROLE = {"MAAP_STAC_TILER_PGUSER": "maap_stac_tiler", "MAAP_STAC_TILER_PGPASSWORD": "drawn"}
+
+
+def test_the_tiler_has_a_role_of_its_own_in_the_stacks_own_database(tmp_path: Path):
+    inside = Outside(postgres=False, store=False)
+    stale = {"MAAP_STAC_TILER_PGUSER": "somebody", "MAAP_STAC_TILER_PGPASSWORD": "old"}
+    made = make_plan(Home(tmp_path), 8600, inside, stale, postgres=POSTGRES, tiler=ROLE)
+    assert made.client.items() >= ROLE.items()
+
+
+def test_a_tiler_that_runs_elsewhere_is_where_people_are_sent(tmp_path: Path):
+    environment = {"MAAP_STAC_TILER_URL": "https://tiles.example.org"}
+    outside = Outside.of(environment, {})
+    made = make_plan(Home(tmp_path), 8600, outside, environment, postgres=POSTGRES, tiler=ROLE)
+    assert made.document()["tiler_url"] == "https://tiles.example.org"
+    assert "tiler" not in outside.own_ports
+    assert Plan.recall(Home(tmp_path), json.loads(json.dumps(made.record()))) == made
