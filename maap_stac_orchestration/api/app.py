@@ -7,10 +7,10 @@ the routes themselves.
 from __future__ import annotations
 
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from brotli_asgi import BrotliMiddleware
 from fastapi import Depends, FastAPI
-from stac_fastapi.api.middleware import ProxyHeaderMiddleware
 from starlette.middleware.cors import CORSMiddleware
 
 import maap_stac_orchestration
@@ -18,6 +18,7 @@ from maap_stac_orchestration import log_events
 from maap_stac_orchestration.api import stac
 from maap_stac_orchestration.api.authentication import BEARER, Authentication, TokenCheck
 from maap_stac_orchestration.api.body_size import BodySize
+from maap_stac_orchestration.api.caching import Encodings, Revalidation
 from maap_stac_orchestration.api.database import connections
 from maap_stac_orchestration.api.decisions import decisions_router
 from maap_stac_orchestration.api.grants import grants_router
@@ -27,6 +28,7 @@ from maap_stac_orchestration.api.metrics import RequestMetrics, metrics_router
 from maap_stac_orchestration.api.openapi import describe_errors
 from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
+from maap_stac_orchestration.api.public_address import PublicAddress
 from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
 from maap_stac_orchestration.api.request_log import RequestLog
 from maap_stac_orchestration.api.retry import retry_router
@@ -35,19 +37,18 @@ from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
 
 
-def create_app(settings: Settings | None = None, *, root_path: str = "") -> FastAPI:
+def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. It starts without its database and answers 503 until that is there.
 
     Args:
         settings: what is set; without it the environment is read.
-        root_path: the path under which a proxy serves the application.
 
     Raises:
         SettingsError: a setting cannot be used.
     """
     configured = settings or Settings.from_environment()
     log_events.to_stderr()
-    stac_settings = stac.stac_settings(root_path)
+    stac_settings = stac.stac_settings()
     app = FastAPI(
         title=stac.TITLE,
         description=stac.DESCRIPTION,
@@ -55,7 +56,6 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
         openapi_url=stac_settings.openapi_url,
         docs_url=stac_settings.docs_url,
         redoc_url=None,
-        root_path=root_path,
         lifespan=connections,
     )
 
@@ -91,8 +91,14 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
     # The last one added sees a request first.
     app.add_middleware(BodySize)
     app.add_middleware(TokenCheck, authentication=authentication, exempt=exempt)
+    app.add_middleware(Revalidation, private=not configured.open_reading, unkept=("/_mgmt/",))
     app.add_middleware(BrotliMiddleware, minimum_size=1000)  # with gzip for clients that know no brotli
-    app.add_middleware(ProxyHeaderMiddleware)
+    app.add_middleware(Encodings)
+    app.add_middleware(
+        PublicAddress,
+        root_path=configured.root_path or urlsplit(configured.public_url or "").path,
+        public_url=configured.public_url,
+    )
     app.add_middleware(
         CORSMiddleware,
         allow_origins=stac_settings.cors_origins,
@@ -100,8 +106,8 @@ def create_app(settings: Settings | None = None, *, root_path: str = "") -> Fast
         # The defaults of stac-fastapi are for reading.
         allow_methods=sorted({*stac_settings.cors_methods, "PUT", "PATCH", "DELETE"}),
         allow_credentials=stac_settings.cors_credentials,
-        allow_headers=sorted({*stac_settings.cors_headers, "Authorization", REQUEST_ID}),
-        expose_headers=["Location", "Retry-After", "WWW-Authenticate", REQUEST_ID],
+        allow_headers=sorted({*stac_settings.cors_headers, "Authorization", "If-Match", "If-None-Match", REQUEST_ID}),
+        expose_headers=["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", REQUEST_ID],
         max_age=600,
     )
     app.add_middleware(RequestLog, metrics=requests)

@@ -136,10 +136,13 @@ def add_problem_documents(app: FastAPI) -> None:
         psycopg.errors.UndefinedTable,
         psycopg.errors.InvalidSchemaName,
         asyncpg.UndefinedTableError,
-        asyncpg.UndefinedFunctionError,
         asyncpg.InvalidSchemaNameError,
     ):
         app.add_exception_handler(unmigrated, _unmigrated)
+    app.add_exception_handler(asyncpg.UndefinedFunctionError, _undefined)
+    # The STAC API alone asks by asyncpg; pgstac makes SQL of searches, and what it stumbles over is what was asked.
+    for senseless in (asyncpg.DataError, asyncpg.RaiseError, asyncpg.SyntaxOrAccessError):
+        app.add_exception_handler(senseless, _senseless)
     for cancelled in (psycopg.errors.QueryCanceled, asyncpg.QueryCanceledError):
         app.add_exception_handler(cancelled, _too_slow)
     app.add_exception_handler(Exception, _unexpected)
@@ -247,6 +250,20 @@ async def _unmigrated(request: Request, error: Exception) -> Response:
         "The database is not ready: an operator has to run `maap-stac migrate`.",
         code="DatabaseNotMigrated",
     )
+
+
+async def _undefined(request: Request, error: Exception) -> Response:
+    # `1 = 'a' + 2` lacks an operator, and is what somebody asked for; a function that is missing is one of pgstac's.
+    return await (_senseless if str(error).startswith("operator") else _unmigrated)(request, error)
+
+
+async def _senseless(request: Request, error: Exception) -> Response:
+    log.info("%s %s: the database cannot answer this: %s", request.method, request.url.path, error)
+    if isinstance(error, asyncpg.UntranslatableCharacterError | asyncpg.CharacterNotInRepertoireError):
+        told = "A text in the request has a character in it that no text here has, such as NUL; take it out."
+    else:
+        told = f"The database cannot answer this: {str(error).rstrip('.')}. Correct the request."
+    return problem_response(request, HTTPStatus.BAD_REQUEST, told, code="SearchUnusable")
 
 
 async def _too_slow(request: Request, error: Exception) -> Response:

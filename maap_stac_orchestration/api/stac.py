@@ -16,6 +16,7 @@ from stac_fastapi.api.models import (
     create_post_request_model,
     create_request_model,
 )
+from stac_fastapi.extensions.query import QueryConformanceClasses
 from stac_fastapi.pgstac.config import Settings as StacSettings
 from stac_fastapi.pgstac.models.extensions import Extensions
 from stac_fastapi.pgstac.types.search import PgstacSearch
@@ -24,7 +25,9 @@ from stac_fastapi.types.search import APIRequest
 import maap_stac_orchestration
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.catalogs import BrowsableClient, CatalogsOfUsers
+from maap_stac_orchestration.api.client import ObjectSearch
 from maap_stac_orchestration.api.collection_transactions import CollectionTransactions
+from maap_stac_orchestration.api.query_extension import EveryOperator
 from maap_stac_orchestration.settings import Settings
 
 TITLE = "MAAP STAC"
@@ -41,7 +44,7 @@ class ReadingStacApi(StacApi):
         """Adds nothing; see `health`."""
 
 
-def stac_settings(root_path: str = "") -> StacSettings:
+def stac_settings() -> StacSettings:
     """What the STAC API calls itself. Variables of its own (`CORS_ORIGINS`, …) are still read from the environment."""
     return StacSettings(
         _env_file=None,
@@ -49,7 +52,8 @@ def stac_settings(root_path: str = "") -> StacSettings:
         stac_fastapi_description=DESCRIPTION,
         stac_fastapi_landing_id="maap-stac",
         stac_fastapi_version=maap_stac_orchestration.__version__,
-        root_path=root_path,
+        # `PublicAddress` knows it, and tells it with each request.
+        root_path="",
         enable_transactions_extensions=False,
         enable_catalogs_extension=False,
         enabled_extensions=None,
@@ -66,12 +70,17 @@ def add_stac_api(app: FastAPI, settings: StacSettings, configured: Settings, aut
         configured: our own settings.
         authentication: who may change collections is asked here.
     """
-    extensions = Extensions(settings=settings)
+    extensions = Extensions(
+        settings=settings,
+        search_map={"query": EveryOperator()},
+        item_collection_map={"query": EveryOperator(conformance_classes=[QueryConformanceClasses.ITEMS])},
+        collection_search_map={"query": EveryOperator(conformance_classes=[QueryConformanceClasses.COLLECTIONS])},
+    )
     sort = extensions.search_map["sort"]
     sort.conformance_classes = [*sort.conformance_classes, _SORT_1_0]
     collection_search = extensions.collection_search
     assert collection_search is not None
-    post_model = cast("type[PgstacSearch]", create_post_request_model(extensions.search, base_model=PgstacSearch))
+    post_model = cast("type[PgstacSearch]", create_post_request_model(extensions.search, base_model=ObjectSearch))
     items_model = create_request_model(
         model_name="ItemCollectionUri",
         base_model=ItemCollectionUri,

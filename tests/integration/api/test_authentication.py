@@ -610,7 +610,7 @@ async def called(app: Any, path: str) -> tuple[int, dict[str, str]]:
 
 
 async def test_behind_the_path_of_a_proxy_the_same_is_open() -> None:
-    app = create_app(Settings(open_reading=False), root_path="/stac")
+    app = create_app(Settings(open_reading=False, root_path="/stac"))
     assert (await called(app, "/stac/_mgmt/ping"))[0] == 200
     assert (await called(app, "/_mgmt/ping"))[0] == 200
     assert (await called(app, "/stac/collections"))[0] == 401
