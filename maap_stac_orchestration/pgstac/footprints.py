@@ -48,7 +48,8 @@ _NEWEST = """
 # polygons too.
 _SHAPES = """
 SELECT chosen.id,
-       greatest(chosen.datetime, '0001-01-02T00:00:00Z'), least(chosen.end_datetime, '9999-12-30T00:00:00Z'),
+       least(greatest(chosen.datetime, '0001-01-02T00:00:00Z'), '9999-12-30T00:00:00Z'),
+       least(greatest(chosen.end_datetime, '0001-01-02T00:00:00Z'), '9999-12-30T00:00:00Z'),
        ST_AsGeoJSON(shape.geometry, 6)
 FROM (
     SELECT *, sum(pg_column_size(geometry)) OVER (ORDER BY datetime DESC, id) AS bytes FROM ({items}) AS found
@@ -73,7 +74,7 @@ CROSS JOIN LATERAL (
         WHEN read.vertices IS NULL THEN ST_SetSRID(chosen.geometry::box2d::geometry, 4326)
         WHEN ST_NPoints(simple.geometry) <= %(vertices)s THEN simple.geometry
         ELSE (
-            SELECT ST_Collect(side.hull) FROM (
+            SELECT ST_CollectionHomogenize(ST_Collect(side.hull)) FROM (
                 SELECT ST_ConvexHull(ST_SnapToGrid(ST_Collect(ST_Points(part.geom)), box.size / 200)) AS hull
                 FROM ST_Dump(ST_Force2D(chosen.geometry)) AS part
                 GROUP BY box.size > 180 AND ST_XMin(part.geom) >= 0

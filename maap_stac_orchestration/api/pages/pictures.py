@@ -107,13 +107,14 @@ def footprints(boxes: Sequence[Box], area: Area, *, width: float = 480, height: 
             GridLine(y(degrees), _compass(degrees, "N", "S"))
             for degrees in _marks(max(middle_y - half_y, -90), min(middle_y + half_y, 90), 4)
         ),
-        f"Items lie between {place_words(west, south, east, north)}.",
+        f"Items lie between {_longitude(west)} and {_longitude(east)}, "
+        f"{_compass(south, 'N', 'S')} and {_compass(north, 'N', 'S')}.",
     )
 
 
 def place_words(west: float, south: float, east: float, north: float) -> str:
-    """`10° E and 13° E, 0° and 1° N`: what lies between four lines, in degrees."""
-    return f"{_longitude(west)} and {_longitude(east)}, {_compass(south, 'N', 'S')} and {_compass(north, 'N', 'S')}"
+    """`10° E to 13° E, 0° to 1° N`: what lies between four lines, in degrees."""
+    return f"{_longitude(west)} to {_longitude(east)}, {_compass(south, 'N', 'S')} to {_compass(north, 'N', 'S')}"
 
 
 def _marks(low: float, high: float, most: int) -> list[float]:

@@ -239,11 +239,13 @@ def pages_router(settings: Settings, pages: Pages | None = None) -> APIRouter:
     # Not any path: a job's prefix is longer than these.
     @router.api_route("/static/{version}/{name}", methods=_READ)
     @router.api_route("/static/{version}/vendor/{library}/{name}", methods=_READ)
-    @router.api_route("/static/{version}/vendor/{library}/images/{name}", methods=_READ)
-    def static(request: Request, version: str) -> Response:
+    @router.api_route("/static/{version}/vendor/{library}/{folder}/{name}", methods=_READ)
+    def static(
+        request: Request, version: str, name: str, library: str | None = None, folder: str | None = None
+    ) -> Response:
         """A style sheet, script or picture. An address of another version gives today's, and is not kept."""
-        name = request.url.path.removeprefix(f"{root(request)}{ROOT}/static/{version}/")
-        file = static_files().get(name)
+        path = "/".join(part for part in ("vendor" if library else None, library, folder, name) if part)
+        file = static_files().get(path)
         if file is None:
             raise ApiError(HTTPStatus.NOT_FOUND, f"There is nothing at {request.url.path}.")
         kept = _FOR_EVER if version == file.version else "no-cache"
