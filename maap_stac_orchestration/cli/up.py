@@ -108,7 +108,8 @@ def _summary(stack: Stack) -> str:
         ("Database", stack.parts[0].url or ""),
         ("Logs", str(stack.home.logs)),
     ]
-    return "\n".join(f"  {name:<14}{value}" for name, value in rows)
+    remarks = [remark for remark in (part.remark() for part in stack.parts) if remark]
+    return "\n".join([*(f"  {name:<14}{value}" for name, value in rows), *(f"  {remark}" for remark in remarks)])
 
 
 def _watch(stack: Stack) -> None:

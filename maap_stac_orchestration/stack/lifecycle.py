@@ -62,6 +62,8 @@ class Health:
     message: str
     pid: int | None
     url: str | None
+    #: What people should know of it though it is well.
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,9 @@ class Stack:
             # Something else may answer on the port of a part that does not run.
             healthy = ailment is None and word in ("outside", "RUNNING", "STARTING")
             message = ailment or (state.description if state is not None and part.program is not None else "")
-            found.append(Health(part.name, part.title, word, healthy, message, state.pid if state else None, part.url))
+            pid = state.pid if state else None
+            remark = part.remark() if healthy else None
+            found.append(Health(part.name, part.title, word, healthy, message, pid, part.url, remark))
         return found
 
 

@@ -6,6 +6,7 @@ Not here: the order in time and what is prepared in between (`lifecycle`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -45,6 +46,8 @@ class Part:
     url: str | None
     #: Parts that must be well before it starts.
     after: tuple[str, ...] = ()
+    #: What people should know of it though it is well; None where that is nothing.
+    remark: Callable[[], str | None] = lambda: None
 
 
 def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> tuple[Part, ...]:
@@ -181,6 +184,7 @@ def parts(plan: Plan, server: PostgresServer | None, supervisor: Supervisor) -> 
             ),
             ailment=lambda: http_ailment(f"{plan.url('browser')}/_mgmt/ping"),
             url=plan.url("browser"),
+            remark=lambda: browser_remark(plan.url("browser")),
         ),
     )
 
@@ -253,6 +257,19 @@ def http_ailment(url: str) -> str | None:
         return f"{url} answers {error.code}"
     except OSError as error:
         return f"{url} does not answer ({getattr(error, 'reason', error)})"
+
+
+def browser_remark(url: str) -> str | None:
+    """Why there is nothing of STAC Browser to be seen yet, as what serves it says; the stack is well without."""
+    try:
+        with _opener.open(f"{url}/_mgmt/health", timeout=_PATIENCE):
+            return None
+    except urllib.error.HTTPError as error:
+        with contextlib.suppress(ValueError, KeyError):
+            return str(json.load(error)["message"])
+        return f"{url}/_mgmt/health answers {error.code}"
+    except OSError:
+        return None  # which its ailment tells
 
 
 def code_server_ailment(port: int) -> str | None:

@@ -1,0 +1,220 @@
+// How STAC Browser is built for maap-stac-orchestration: its options that do not depend on where it runs, and how items
+// get their pictures from the tiler. Where the API and the tiler are is said at run time, in config.js of the
+// server (../configuration.py), whose values replace those of the same name here.
+//
+// vue.config.js reads this file in Node.js too, so stac-js is only asked for inside of functions.
+
+const TILES = "WebMercatorQuad";
+/** Pixels of the longer side of a preview. */
+const PREVIEW_SIZE = 512;
+/** What the render extension and the tiler call alike. */
+const SAME_NAME = ["expression", "nodata", "colormap_name", "color_formula", "resampling"];
+
+/** The tiler's address without a slash at the end; null where there is none. */
+function tiler() {
+  return window.STAC_BROWSER_CONFIG.tilerUrl || null;
+}
+
+/** A number of the render extension, which may be written "nan". */
+function text(value) {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/**
+ * The tiler's parameters for one entry of `renders`.
+ *
+ * @param {Object} render an entry of the render extension's `renders`
+ * @returns {URLSearchParams} its assets, rescaling and colours
+ */
+function renderParameters(render) {
+  const parameters = new URLSearchParams();
+  for (const asset of render.assets || []) {
+    parameters.append("assets", asset);
+  }
+  for (const range of render.rescale || []) {
+    parameters.append("rescale", range.join(","));
+  }
+  if (render.colormap) {
+    parameters.append("colormap", JSON.stringify(render.colormap));
+  }
+  for (const name of SAME_NAME) {
+    if (render[name] !== undefined && render[name] !== null) {
+      parameters.append(name, text(render[name]));
+    }
+  }
+  return parameters;
+}
+
+/** The first way to show a collection; null where it tells of none. */
+function firstRender(collection) {
+  const [render] = Object.values((collection && collection.renders) || {});
+  return render && Array.isArray(render.assets) && render.assets.length > 0 ? render : null;
+}
+
+function collectionPath(id) {
+  return `/collections/${encodeURIComponent(id)}`;
+}
+
+function itemPath(item) {
+  return `${collectionPath(item.collection)}/items/${encodeURIComponent(item.id)}`;
+}
+
+/** The collection of an item as it was loaded already, from whichever address; null where it was not. */
+function loadedCollection(item, state) {
+  const found = Object.values(state.database).find((one) => one.type === "Collection" && one.id === item.collection);
+  return found || null;
+}
+
+/**
+ * Whether an item is being opened, rather than one of a list. While it is on its way, a note without a type stands at its
+ * address.
+ */
+function isOpened(item, state) {
+  const standing = state.database[item.getAbsoluteUrl()];
+  return Boolean(standing) && !standing.type;
+}
+
+const asked = new Map();
+
+/** The collection of an item, asked of the API once. */
+function askedCollection(id) {
+  if (!asked.has(id)) {
+    const address = window.STAC_BROWSER_CONFIG.catalogUrl.replace(/\/$/, "") + collectionPath(id);
+    const answer = fetch(address).then((response) => (response.ok ? response.json() : null));
+    asked.set(id, answer);
+    answer.catch(() => asked.delete(id));
+  }
+  return asked.get(id);
+}
+
+function addLink(stac, link) {
+  const { Link } = require("stac-js");
+  stac.links = [...stac.links, new Link(link, stac)];
+}
+
+function hasRaster(item) {
+  return Object.values(item.assets || {}).some((asset) => asset.isGeoTIFF());
+}
+
+/**
+ * Gives an item its pictures: tiles for its own page, a preview for lists and for the map of its collection.
+ *
+ * How it is shown stands in its collection. Where that is not known yet, the address of the tiles is completed when a map
+ * asks for it, and there is no preview.
+ */
+function addPictures(item, state) {
+  if (typeof item.collection !== "string" || !hasRaster(item)) {
+    return;
+  }
+  const collection = loadedCollection(item, state);
+  const render = firstRender(collection);
+  if (isOpened(item, state) && !item.getLinkWithRel("xyz") && (render || !collection)) {
+    const tiles = `${tiler()}${itemPath(item)}/tiles/${TILES}/{z}/{x}/{y}`;
+    addLink(item, {
+      rel: "xyz",
+      type: "image/png",
+      title: (render && render.title) || "Image",
+      href: render ? `${tiles}?${renderParameters(render)}` : tiles,
+      ...(render ? {} : { "maap:collection": item.collection }),
+    });
+  }
+  const box = item.getBoundingBox();
+  // A box across the antimeridian has its west above its east, which is no picture that a map could place.
+  if (render && box && box[0] < box[2] && box[1] < box[3] && item.getThumbnails().length === 0) {
+    const parameters = renderParameters(render);
+    parameters.append("max_size", PREVIEW_SIZE);
+    addLink(item, {
+      rel: "preview",
+      type: "image/png",
+      title: "Preview",
+      href: `${tiler()}${itemPath(item)}/bbox/${box.join(",")}.png?${parameters}`,
+      // The picture fills the item's box of degrees, whatever the projection of its assets is.
+      "proj:code": "EPSG:4326",
+    });
+  }
+}
+
+/** How the tiler stretches one asset to what can be seen. */
+function assetParameters(asset, collection) {
+  const key = asset.getKey();
+  const renders = Object.values((collection && collection.renders) || {});
+  const render = renders.find((each) => (each.assets || []).includes(key));
+  const ranges = (render && render.rescale) || [];
+  // One range is for all assets; more are in the assets' order.
+  const range = ranges[ranges.length > 1 ? render.assets.indexOf(key) : 0];
+  return renderParameters({ assets: [key], rescale: range ? [range] : [], nodata: render && render.nodata });
+}
+
+module.exports = {
+  catalogUrl: null,
+  catalogTitle: "MAAP STAC",
+  catalogImage: null,
+  allowExternalAccess: false,
+  allowedDomains: [],
+  detectLocaleFromBrowser: true,
+  storeLocale: true,
+  locale: "en",
+  fallbackLocale: "en",
+  supportedLocales: ["de", "ar", "es", "en", "fr", "it", "ro", "ja", "pt", "id", "pl"],
+  apiCatalogPriority: null,
+  useTileLayerAsFallback: false,
+  displayGeoTiffByDefault: false,
+  displayPreview: true,
+  displayOverview: true,
+  pathPrefix: "",
+  historyMode: "history",
+  cardViewMode: "cards",
+  cardViewSort: "asc",
+  showKeywordsInItemCards: false,
+  showKeywordsInCatalogCards: false,
+  showThumbnailsAsAssets: false,
+  searchResultsPerPage: 24,
+  itemsPerPage: 24,
+  collectionsPerPage: 48,
+  maxEntriesPerPage: 1000,
+  defaultThumbnailSize: [256, 256],
+  crossOriginMedia: "anonymous",
+  requestHeaders: {},
+  requestQueryParameters: {},
+  socialSharing: ["email"],
+  authConfig: null,
+  crs: {},
+  footerLinks: null,
+  tilerUrl: null,
+
+  /** Gives items links to their pictures, and the root its users instead of all collections at once. */
+  preprocessSTAC: (stac, state) => {
+    if (stac.isCatalog() && stac.getBrowserPath() === "/" && stac.getLinksWithRels(["child"]).length > 0) {
+      stac["stac_browser"] = { apiCatalogPriority: "childs", ...stac["stac_browser"] };
+    }
+    if (tiler() && stac.isItem()) {
+      addPictures(stac, state);
+    }
+    return stac;
+  },
+
+  /** Completes the tiles of an item whose collection was not known when its link was made. */
+  getMapSourceOptions: async (type, options, reference) => {
+    const id = reference["maap:collection"];
+    if (!id) {
+      return options;
+    }
+    const render = firstRender(await askedCollection(id));
+    if (!render) {
+      return { ...options, url: undefined };
+    }
+    const url = `${options.url}?${renderParameters(render)}`;
+    Object.assign(reference, { href: url, "maap:collection": undefined });
+    return { ...options, url };
+  },
+
+  /** The tiles of one asset, for its button "Show on map". */
+  buildTileUrlTemplate: async (asset) => {
+    const item = asset.getContext();
+    if (!item.isItem()) {
+      return undefined;
+    }
+    const collection = await askedCollection(item.collection);
+    return `${tiler()}${itemPath(item)}/tiles/${TILES}/{z}/{x}/{y}?${assetParameters(asset, collection)}`;
+  },
+};
