@@ -138,20 +138,10 @@ class CatalogsOfUsers(ApiExtension):
         async def children(request: Request, query: Annotated[ChildrenQuery, Query()]) -> Response:
             """What stands directly below the root: the catalogs of users, and behind them the collections that are
             nobody's."""
-            after = None if query.token is None else _place(query.token)
-            top = await _asked(
-                request,
-                lambda conn: owners.top_level(
-                    conn,
-                    limit=query.limit,
-                    after=after,
-                    users=query.type is not Kind.COLLECTION,
-                    collections=query.type is not Kind.CATALOG,
-                    documents=True,
-                ),
-            )
+            top, users = await _asked(request, lambda conn: _children(conn, query))
+            made = _Catalogs(request)
             documents = [
-                _Catalogs(request).document(entry)
+                made.with_children(users.get(entry.username, owners.UserPage(entry, (), more=False)))
                 if isinstance(entry, owners.User)
                 else await self._document(request, entry)
                 for entry in top.entries
@@ -177,13 +167,7 @@ class CatalogsOfUsers(ApiExtension):
         async def catalog(request: Request, catalog_id: _CatalogId) -> Response:
             """The catalog of a user, with a link to each of their collections."""
             page = await _page(request, catalog_id, limit=MOST_CHILD_LINKS)
-            made = _Catalogs(request)
-            document = made.document(page.user)
-            document["links"] += [made.child(catalog_id, one) for one in page.collections]
-            if page.more:
-                document["description"] += _cut(len(page.collections), page.user.collections)
-            document["conformsTo"] = _CONFORMANCE_OF_A_CATALOG
-            return JSONResponse(document)
+            return JSONResponse(_Catalogs(request).with_children(page))
 
         @router.get("/catalogs/{catalog_id}/conformance", response_model=None, name="Get Catalog Conformance")
         async def conformance(request: Request, catalog_id: _CatalogId) -> Response:
@@ -386,6 +370,15 @@ class _Catalogs:
             document["updated"] = timestamp(user.changed_at)
         return document
 
+    def with_children(self, page: owners.UserPage) -> dict[str, Any]:
+        """The same as it is by itself: with links to the user's first collections, and what holds below it."""
+        document = self.document(page.user)
+        document["links"] += [self.child(page.user.username, one) for one in page.collections]
+        if page.more:
+            document["description"] += _cut(len(page.collections), page.user.collections)
+        document["conformsTo"] = _CONFORMANCE_OF_A_CATALOG
+        return document
+
     def of_root(self) -> list[dict[str, Any]]:
         """Links from the root to the lists of this extension."""
         return [
@@ -406,6 +399,23 @@ class _Catalogs:
 
     def _href(self, path: str) -> str:
         return get_base_url(self.request) + path
+
+
+def _children(conn: Connection, query: ChildrenQuery) -> tuple[owners.TopLevel, dict[str, owners.UserPage]]:
+    """A page of the root's children; for the users among them their first collections, by username.
+
+    Whose last collection went in between has none.
+    """
+    top = owners.top_level(
+        conn,
+        limit=query.limit,
+        after=None if query.token is None else _place(query.token),
+        users=query.type is not Kind.COLLECTION,
+        collections=query.type is not Kind.CATALOG,
+        documents=True,
+    )
+    usernames = [entry.username for entry in top.entries if isinstance(entry, owners.User)]
+    return top, owners.first_pages(conn, usernames, limit=MOST_CHILD_LINKS)
 
 
 def _children_links(request: Request, top: owners.TopLevel) -> list[dict[str, Any]]:

@@ -10,9 +10,11 @@ what belongs to a name that no address can hold as one segment of its path: `.`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from psycopg import sql
@@ -81,6 +83,22 @@ FROM (SELECT count(*) AS collections, max(changed_at) AS changed_at FROM mine) A
 LEFT JOIN page ON true
 LEFT JOIN pgstac.collections AS collection ON collection.id = page.id
 ORDER BY page.id COLLATE "C"
+""").format(owned=_OWNED)
+
+_OF_USERS = sql.SQL("""
+WITH {owned}, mine AS (
+    SELECT owner, id, changed_at, row_number() OVER (PARTITION BY owner ORDER BY id COLLATE "C") AS place
+    FROM owned
+    WHERE owner = ANY (%(usernames)s)
+)
+SELECT
+    mine.owner, whole.collections, whole.changed_at, mine.id, collection.content->>'title'
+FROM mine
+JOIN (SELECT owner, count(*) AS collections, max(changed_at) AS changed_at FROM mine GROUP BY owner) AS whole
+    ON whole.owner = mine.owner
+JOIN pgstac.collections AS collection ON collection.id = mine.id
+WHERE mine.place <= %(limit)s
+ORDER BY mine.owner, mine.place
 """).format(owned=_OWNED)
 
 _OWNER = sql.SQL("WITH {owned} SELECT owner FROM owned WHERE id = %(collection)s").format(owned=_OWNED)
@@ -201,6 +219,24 @@ def user_page(
         return None
     collections = tuple(OwnedCollection(*row[2:]) for row in rows if row[2] is not None)
     return UserPage(User(username, total, changed_at), collections[:limit], len(collections) > limit)
+
+
+def first_pages(conn: Connection, usernames: Collection[str], *, limit: int) -> dict[str, UserPage]:
+    """Users with their first collections, without documents; those who own none are left out.
+
+    Args:
+        conn: the database.
+        usernames: compared exactly.
+        limit: at most so many collections of each.
+    """
+    rows = conn.execute(_OF_USERS, {"usernames": list(usernames), "limit": limit}).fetchall()
+    found = {}
+    for username, of_user in groupby(rows, key=itemgetter(0)):
+        listed = list(of_user)
+        _, total, changed_at, _, _ = listed[0]
+        collections = tuple(OwnedCollection(id, title, None) for *_, id, title in listed)
+        found[username] = UserPage(User(username, total, changed_at), collections, total > len(collections))
+    return found
 
 
 def owner(conn: Connection, collection: str) -> str | None:
