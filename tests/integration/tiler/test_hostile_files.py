@@ -199,10 +199,12 @@ def test_an_alternate_is_no_way_around(tiler, collection, listener):
 
 
 def test_a_file_of_huge_tiles_is_not_read(tiler, collection, tmp_path):
-    profile = {"driver": "GTiff", "width": 20_000, "height": 20_000, "count": 1, "dtype": "uint8", "sparse_ok": True}
-    made = tmp_path / "huge.tif"
-    crs, place = CRS.from_epsg(4326), from_bounds(*BOUNDS, 20_000, 20_000)
-    with rasterio.open(made, "w", crs=crs, transform=place, blockysize=20_000, compress="deflate", **profile):
+    made, size = tmp_path / "huge.tif", 16_384
+    # A few hundred bytes, of which one pixel costs 256 MiB.
+    profile = {"width": size, "height": size, "count": 1, "dtype": "uint8", "sparse_ok": True, "compress": "deflate"}
+    blocks = {"tiled": True, "blockxsize": size, "blockysize": size}
+    place = from_bounds(*BOUNDS, size, size)
+    with rasterio.open(made, "w", driver="GTiff", crs=CRS.from_epsg(4326), transform=place, **profile, **blocks):
         pass
     path = put_item(tiler, collection, "huge", tiler.put(f"{collection}/huge.tif", made.read_bytes()))
     assert "Cloud-Optimised GeoTIFF" in refused(tiler, path)
