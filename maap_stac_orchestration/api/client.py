@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import quote_plus, urljoin
 
+import attr
 import orjson
 from fastapi import Request
 from fastapi.responses import Response
@@ -25,9 +26,10 @@ from pydantic_core import PydanticSerializationError
 from stac_fastapi.pgstac.core import CoreCrudClient
 from stac_fastapi.pgstac.types.search import PgstacSearch
 from stac_fastapi.types.requests import get_base_url
-from stac_fastapi.types.stac import Collections, ItemCollection, LandingPage
+from stac_fastapi.types.stac import Collection, Collections, ItemCollection, LandingPage
 
 from maap_stac_orchestration.api import free_text, query_extension
+from maap_stac_orchestration.api.collection_links import served_links
 from maap_stac_orchestration.api.parameters import invalid
 from maap_stac_orchestration.api.problem_documents import ApiError
 
@@ -55,13 +57,30 @@ class ObjectSearch(PgstacSearch):
         return value
 
 
+@attr.s
 class FaithfulClient(CoreCrudClient):
     """stac-fastapi-pgstac's client for collections and items, for boxes anywhere on Earth and times of any kind."""
+
+    #: Where people reach the tiler, None where there is none.
+    tiler_url: str | None = attr.ib(default=None)
 
     async def all_collections(self, *args: Any, **kwargs: Any) -> Collections:
         """What `GET /collections` gives."""
         found: Collections = await super().all_collections(*args, **_with_json(kwargs, "query"))
+        # Who names fields gets an answer that is encoded already, with those fields.
+        if not isinstance(found, Response):
+            for collection in found["collections"]:
+                self._add_links(collection, kwargs["request"])
         return found
+
+    async def get_collection(self, *args: Any, **kwargs: Any) -> Collection:
+        """What `GET /collections/{id}` gives."""
+        found: Collection = await super().get_collection(*args, **kwargs)
+        self._add_links(found, kwargs["request"])
+        return found
+
+    def _add_links(self, collection: Any, request: Request) -> None:
+        collection["links"] += served_links(collection, get_base_url(request), self.tiler_url)
 
     async def get_search(self, *args: Any, **kwargs: Any) -> ItemCollection:
         """What `GET /search` gives."""

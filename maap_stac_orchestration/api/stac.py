@@ -88,7 +88,11 @@ def add_stac_api(app: FastAPI, settings: StacSettings, configured: Settings, aut
         request_type="GET",
     )
     # Title and description come from the settings, the id does not.
-    client = BrowsableClient(pgstac_search_model=post_model, landing_page_id=settings.stac_fastapi_landing_id)
+    client = BrowsableClient(
+        pgstac_search_model=post_model,
+        landing_page_id=settings.stac_fastapi_landing_id,
+        tiler_url=configured.tiler_url,
+    )
     transactions = CollectionTransactions(configured, settings, authentication, client)
     catalogs = CatalogsOfUsers(client, extensions.item_collection)
     ReadingStacApi(

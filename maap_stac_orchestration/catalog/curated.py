@@ -30,6 +30,8 @@ _MADE_BY_THE_API = STRUCTURAL_LINKS | {
     *("service-desc", "service-doc", "next", "prev", "previous", "first", "last"),
     "http://www.opengis.net/def/rel/ogc/1.0/queryables",
 }
+#: A member of links that are added to a collection in each answer; a client sends them back as well.
+SERVED: Final = "maap:served"
 _ASSET_SCHEMES = ("http:", "https:", "s3:", "gs:", "ftp:", "doi:")
 #: Where the extent of a checked document stood, so that the core schema tells of the rest only.
 _SOME_EXTENT: Final = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
@@ -66,7 +68,9 @@ def curated_collection(document: Mapping[str, Any]) -> dict[str, Any]:
     if errors or faults:
         raise NotUsable(printable(" ".join([*errors, *faults])))
     collection["extent"] = extent
-    collection["links"] = [link for link in collection["links"] if link.get("rel") not in _MADE_BY_THE_API]
+    collection["links"] = [
+        link for link in collection["links"] if link.get("rel") not in _MADE_BY_THE_API and SERVED not in link
+    ]
     faults = [*_link_faults(collection), *_asset_faults(collection), *_word_faults(collection)]
     # Once more with the extent as it is written: it may hold other members.
     faults += core_errors(collection)

@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from maap_stac_orchestration.catalog.renders import first_render
 from maap_stac_orchestration.pgstac.footprints import Interval
 
 #: Characters of the ids that a mosaic is limited to, in its address: proxies take addresses of 8,000 at most.
@@ -42,7 +43,8 @@ class Rendering:
 
 
 def rendering(document: Mapping[str, Any]) -> Rendering | None:
-    """How a collection's items are shown, by the first of its `renders`; None where it says nothing that can be used.
+    """How a collection's items are shown, by the one of its `renders` that people see first (`catalog.renders`); None
+    where it says nothing that can be used.
 
     Args:
         document: the STAC Collection.
@@ -50,7 +52,8 @@ def rendering(document: Mapping[str, Any]) -> Rendering | None:
     renders = document.get("renders")
     if not isinstance(renders, Mapping):
         return None
-    for name, render in renders.items():
+    first = first_render(renders)
+    for name, render in ([first] if first else []) + list(renders.items()):
         if isinstance(render, Mapping) and (parameters := _parameters(render)):
             title = render.get("title")
             return Rendering(title if isinstance(title, str) and title.strip() else str(name), parameters)
@@ -123,7 +126,8 @@ def _parameters(render: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     assets = [one for one in _listed(render.get("assets")) if _is_text(one)]
     if not assets:
         return ()
-    found = [("assets", one) for one in assets]
+    bands = [str(one) for one in _listed(render.get("bidx")) if isinstance(one, int) and one > 0]
+    found = [("assets", f"{one}|bidx={','.join(bands)}" if bands else one) for one in assets]
     found += [("rescale", f"{low:.12g},{high:.12g}") for low, high in _ranges(render.get("rescale"))]
     nodata = render.get("nodata")
     if _is_number(nodata) or nodata == "nan":
