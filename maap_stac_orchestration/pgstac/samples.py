@@ -60,9 +60,15 @@ def sample_items(connection: Connection, collection: str) -> list[dict[str, Any]
     return list(_sampled(connection, collection))
 
 
-def _sampled(connection: Connection, collection: str) -> Iterator[dict[str, Any]]:
+def base_items(connection: Connection, collection: str) -> Mapping[int | None, Any]:
+    """What rows of the collection's items leave out, by the number that they carry; None is for those that carry none,
+    and for any that is not there."""
     with connection.cursor(row_factory=tuple_row) as cursor:
-        bases: Mapping[int | None, Any] = dict(cursor.execute(_BASE_ITEMS, {"collection": collection}).fetchall())
+        return dict(cursor.execute(_BASE_ITEMS, {"collection": collection}).fetchall())
+
+
+def _sampled(connection: Connection, collection: str) -> Iterator[dict[str, Any]]:
+    bases = base_items(connection, collection)
     left = MOST_BYTES
     # On the server: the documents of hostile items do not all lie in memory at once.
     with connection.cursor("sampled_items", row_factory=tuple_row) as cursor:

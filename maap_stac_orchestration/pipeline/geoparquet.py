@@ -207,6 +207,10 @@ class Looked:
         fields = [pyarrow.field(_GEOMETRY, pyarrow.binary())]
         sides = _SIDES_WITH_HEIGHTS if self._heights else _SIDES
         fields.append(pyarrow.field(_BBOX, pyarrow.struct([(side, pyarrow.float64()) for side in sides])))
+        if not self.items:
+            fields.append(pyarrow.field("id", pyarrow.string()))
+        if not self.items:
+            fields.append(pyarrow.field("id", pyarrow.string()))
         for name in sorted(self._columns, key=_place):
             shape = self._columns[name]
             if name == "assets" and shape.kinds == {"object"} and not shape.members:

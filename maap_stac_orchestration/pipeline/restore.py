@@ -32,7 +32,8 @@ from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import ItemResult, KnownItem
 from maap_stac_orchestration.ledger.texts import storable
 from maap_stac_orchestration.pgstac.collections import insert_document, read_document
-from maap_stac_orchestration.pgstac.items import load, lock_writers, prepare_partition, unprepared, whole
+from maap_stac_orchestration.pgstac.items import load, lock_writers, prepare_partition, unprepared
+from maap_stac_orchestration.pgstac.snapshot import find
 from maap_stac_orchestration.pipeline import export_layout as layout
 from maap_stac_orchestration.pipeline.export_source import Export
 from maap_stac_orchestration.pipeline.geoparquet import alike_but_for_form
@@ -206,7 +207,7 @@ class _Restore:
     def _different(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those that are not in the database as they are; counts the others, and those whose id came before."""
         ids = [id for one in items if isinstance(id := one.get("id"), str) and storable(id, len(id)) == id]
-        present = {one["id"]: one for one in whole(self._conn, self._id, ids)}
+        present = find(self._conn, self._id, ids)
         different = []
         for one in items:
             there = present.get(one.get("id", ""))
@@ -266,7 +267,7 @@ class _Restore:
     def _settle(self, items: Sequence[dict[str, Any]]) -> list[KnownItem] | None:
         """Writes those that may be; gives the ledger's rows about them, None where none was written."""
         ids = [one["id"] for one in items]
-        there = {one["id"]: one for one in whole(self._conn, self._id, ids)}
+        there = find(self._conn, self._id, ids)
         known = known_items.known(self._conn, self._id, ids)
         origins = {one["id"]: origin for one in items if (origin := _origin(one)) is not None}
         documents: dict[str, dict[str, Any]] = {}
