@@ -122,7 +122,7 @@ class _Answer:
             complete = message["status"] == 200
             if "cache-control" not in headers:
                 headers["Cache-Control"] = self._kept() if complete and self._tagged else "no-store"
-            if complete and self._tagged and "etag" not in headers and "no-store" not in headers["cache-control"]:
+            if complete and self._tagged and "no-store" not in headers["cache-control"]:
                 self._start = {**message, "headers": headers.raw}
                 return
             message = {**message, "headers": headers.raw}
@@ -142,7 +142,7 @@ class _Answer:
         assert self._start is not None
         if whole and len(self._body) <= LARGEST_TAGGED:
             headers = MutableHeaders(raw=self._start["headers"])
-            headers["ETag"] = tag = entity_tag(bytes(self._body))
+            tag = headers.setdefault("ETag", entity_tag(bytes(self._body)))
             if self._known and matches(tag, self._known):
                 kept = [(name, value) for name, value in headers.raw if name.decode() not in _OF_THE_CONTENT]
                 self._start = {**self._start, "status": 304, "headers": kept}

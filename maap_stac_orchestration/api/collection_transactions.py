@@ -27,6 +27,7 @@ from starlette.responses import Response
 from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.parameters import Text
+from maap_stac_orchestration.api.preconditions import as_shown, read_before
 from maap_stac_orchestration.api.problem_documents import CHANGES, RESPONSES, ApiError, problem_response, problems
 from maap_stac_orchestration.catalog.document import NotJson, parse_strict_json
 from maap_stac_orchestration.governance.curation import Person
@@ -52,6 +53,7 @@ _STATUSES: dict[type[curate.CurationError], HTTPStatus] = {
     curate.DocumentRefused: HTTPStatus.BAD_REQUEST,
     curate.DocumentTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     curate.StateConflict: HTTPStatus.CONFLICT,
+    curate.ChangedMeanwhile: HTTPStatus.PRECONDITION_FAILED,
     curate.CollectionBusy: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -101,6 +103,19 @@ _OPERATIONS_SCHEMA: dict[str, Any] = {
         },
     },
     "example": [{"op": "replace", "path": "/title", "value": "Floods of 2024"}],
+}
+
+#: Read from the request, and described here.
+_IF_MATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-Match",
+            "in": "header",
+            "required": False,
+            "description": "The `ETag` that came with the collection: the change is made only if it is still that one.",
+            "schema": {"type": "string"},
+        }
+    ]
 }
 
 _Id = Annotated[str, Path(description="The collection id.")]
@@ -166,12 +181,15 @@ class CollectionTransactions(TransactionExtension):
             """Puts a document in place of the collection's, for its owner and administrators.
 
             The id stays, and so do `created` and fields that begin with `maap:`. The extent is that of the items, once
-            there are some."""
+            there are some. With `If-Match`, as with the other changes, only where nobody changed it meanwhile."""
             document = _object(await _body(request, configured, _JSON))
             author = _author(request, query, person)
+            before = await read_before(request, collection_id, self._reader)
             done = await _worked(
                 request,
-                lambda conn: curate.replace_collection(conn, configured, person, collection_id, document, author),
+                lambda conn: curate.replace_collection(
+                    conn, configured, person, collection_id, document, author, before=before
+                ),
             )
             return done if isinstance(done, Response) else await self._shown(request, done)
 
@@ -182,8 +200,12 @@ class CollectionTransactions(TransactionExtension):
             (RFC 7386, an object) or a JSON Patch (RFC 6902, an array). Links are replaced as a whole, or added to."""
             patch = _patch(await _body(request, configured, _JSON, _MERGE_PATCH, _JSON_PATCH), _media_type(request))
             author = _author(request, query, person)
+            before = await read_before(request, collection_id, self._reader)
             done = await _worked(
-                request, lambda conn: curate.patch_collection(conn, configured, person, collection_id, patch, author)
+                request,
+                lambda conn: curate.patch_collection(
+                    conn, configured, person, collection_id, patch, author, before=before
+                ),
             )
             return done if isinstance(done, Response) else await self._shown(request, done)
 
@@ -193,8 +215,10 @@ class CollectionTransactions(TransactionExtension):
             """Deletes the collection with its items, for its owner where all of them come from their own jobs, and for
             administrators. Its id stays taken: nobody can make a collection of it again."""
             author = _author(request, query, person)
+            before = await read_before(request, collection_id, self._reader)
             done = await _worked(
-                request, lambda conn: curate.delete_collection(conn, configured, person, collection_id, author)
+                request,
+                lambda conn: curate.delete_collection(conn, configured, person, collection_id, author, before=before),
             )
             return done if isinstance(done, Response) else Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -216,7 +240,7 @@ class CollectionTransactions(TransactionExtension):
             name="Replace Collection",
             response_model=None,
             responses={200: described, **RESPONSES, **CHANGES, **problems(412, 415)},
-            openapi_extra=_takes({_JSON: _COLLECTION_SCHEMA}),
+            openapi_extra=_IF_MATCH | _takes({_JSON: _COLLECTION_SCHEMA}),
         )
         add(
             one,
@@ -225,7 +249,8 @@ class CollectionTransactions(TransactionExtension):
             name="Patch Collection",
             response_model=None,
             responses={200: described, **RESPONSES, **CHANGES, **problems(412, 415)},
-            openapi_extra=_takes({_MERGE_PATCH: _MERGE_SCHEMA, _JSON: _MERGE_SCHEMA, _JSON_PATCH: _OPERATIONS_SCHEMA}),
+            openapi_extra=_IF_MATCH
+            | _takes({_MERGE_PATCH: _MERGE_SCHEMA, _JSON: _MERGE_SCHEMA, _JSON_PATCH: _OPERATIONS_SCHEMA}),
         )
         add(
             one,
@@ -235,7 +260,8 @@ class CollectionTransactions(TransactionExtension):
             status_code=HTTPStatus.NO_CONTENT,
             response_model=None,
             response_class=Response,
-            responses={**RESPONSES, **CHANGES},
+            responses={**RESPONSES, **CHANGES, **problems(412)},
+            openapi_extra=_IF_MATCH,
         )
         app.include_router(self.router, tags=["Collection Transactions"])
 
@@ -247,9 +273,7 @@ class CollectionTransactions(TransactionExtension):
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """The collection as `GET /collections/{id}` gives it, links and all."""
-        # Links are made from the request, whose body was read already.
-        asked = Request({**request.scope, "method": "GET", "query_string": b""})
-        collection = await self._reader.get_collection(done.collection, request=asked)
+        collection = await as_shown(request, done.collection, self._reader)
         return JSONResponse(collection, status, headers=dict(headers or {}))
 
 

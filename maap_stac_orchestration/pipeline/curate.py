@@ -102,6 +102,10 @@ class StateConflict(CurationError):
     """What is wanted does not fit to how the collection is now; the message says what stands in its way."""
 
 
+class ChangedMeanwhile(CurationError):
+    """Somebody changed the collection since it was read for this change."""
+
+
 class CollectionBusy(CurationError):
     """Others work on the collection, or search, for so long that waiting was given up; it can be tried again."""
 
@@ -170,10 +174,13 @@ def replace_collection(
     collection: str,
     document: Mapping[str, Any],
     author: Author,
+    *,
+    before: Mapping[str, Any] | None = None,
 ) -> Curated:
     """Puts a document in place of a collection's; commits. From then on every word of it is a curator's.
 
     `created` and what begins with `maap:` stay; so does the extent of a collection that has items, which is theirs.
+    With `before`, only where the stored document is that one.
 
     Raises:
         CurationError: see its kinds.
@@ -189,7 +196,7 @@ def replace_collection(
             raise DocumentRefused("Its id is missing.")
         return Patched(dict(document), frozenset(document.keys() | present.keys()))
 
-    return _rewrite(conn, settings, person, collection, replaced, author)
+    return _rewrite(conn, settings, person, collection, replaced, author, before)
 
 
 def patch_collection(
@@ -199,6 +206,8 @@ def patch_collection(
     collection: str,
     patch: Mapping[str, Any] | Sequence[Any],
     author: Author,
+    *,
+    before: Mapping[str, Any] | None = None,
 ) -> Curated:
     """Changes parts of a collection's document; commits. The fields that the patch speaks of are a curator's then.
 
@@ -209,6 +218,7 @@ def patch_collection(
         collection: the collection id.
         patch: a JSON Merge Patch (an object) or a JSON Patch (an array of operations).
         author: who, through which door, why; for the trail.
+        before: as it was stored when it was read for this change; None where it may have become another one.
 
     Raises:
         CurationError: see its kinds.
@@ -230,13 +240,22 @@ def patch_collection(
         except PatchTooLarge as error:
             raise DocumentTooLarge(str(error)) from error
 
-    return _rewrite(conn, settings, person, collection, patched, author)
+    return _rewrite(conn, settings, person, collection, patched, author, before)
 
 
-def delete_collection(conn: Connection, settings: Settings, person: Person, collection: str, author: Author) -> Curated:
+def delete_collection(
+    conn: Connection,
+    settings: Settings,
+    person: Person,
+    collection: str,
+    author: Author,
+    *,
+    before: Mapping[str, Any] | None = None,
+) -> Curated:
     """Deletes a collection with its items; commits. Its id stays taken.
 
-    Its owner may where all its items are of their own jobs, an administrator always.
+    Its owner may where all its items are of their own jobs, an administrator always. With `before`, only where the
+    stored document is that one.
 
     Raises:
         CurationError: see its kinds.
@@ -254,6 +273,7 @@ def delete_collection(conn: Connection, settings: Settings, person: Person, coll
             lock_writers(conn, [collection])
             known, present = _locked(conn, collection)
             _check_change(conn, person, collection, known.owner, registry)
+            _check_unchanged(collection, present, before)
             items = count_items(conn, collection)
             if not person.admin:
                 _check_items(conn, person, collection, items)
@@ -319,6 +339,7 @@ def _rewrite(
     collection: str,
     rewritten: Callable[[Mapping[str, Any]], Patched],
     author: Author,
+    before: Mapping[str, Any] | None,
 ) -> Curated:
     """Writes what `rewritten` makes of a collection's document, where the person may and it is a good one."""
     registry = current_registry(settings, conn)
@@ -327,6 +348,7 @@ def _rewrite(
         with conn.transaction():
             known, present = _locked(conn, collection)
             _check_change(conn, person, collection, known.owner, registry)
+            _check_unchanged(collection, present, before)
             patched = rewritten(present)
             if patched.document.get("id") != collection:
                 raise DocumentRefused(
@@ -414,6 +436,19 @@ def _check_change(conn: Connection, person: Person, collection: str, owner: str 
     refusal = may_change(person, collection, owner, registry)
     if refusal is not None:
         raise NotAllowed(refusal.code, refusal.message, refusal.rule)
+
+
+def _check_unchanged(collection: str, present: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Refuses to change what is not as it was when somebody read it; nobody can change it after this.
+
+    Raises:
+        ChangedMeanwhile: see there.
+    """
+    if before is not None and present != before:
+        raise ChangedMeanwhile(
+            f"The collection {collection} was changed since you read it. Read it again, and make your change to what "
+            "it is now."
+        )
 
 
 def _check_items(conn: Connection, person: Person, collection: str, items: int) -> None:

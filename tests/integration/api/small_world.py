@@ -12,6 +12,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from maap_stac_orchestration.catalog.schema import core_errors
+from maap_stac_orchestration.pgstac.extent import spatial_extent
+from maap_stac_orchestration.pgstac.queryables import register_queryables
 
 #: Polygons along a river, one each week, by a user with a dot in their name.
 FLOODS = "ana.lee__flood-map__v1.0__demo"
@@ -35,10 +37,10 @@ def fill(database: str) -> None:
             ISLANDS,
             "Islands of the Pacific",
             ["islands", "reef"],
-            [[177, -20, -170, -12], [177, -20, 180, -12], [-180, -20, -170, -12]],
+            spatial_extent([(177, 180), (-180, -170)], -20, -12),
         ),
         *(
-            _collection(f"other-{number:02}", f"Another one, number {number}", ["other"], [[100, 0, 101, 1]])
+            _collection(f"other-{number:02}", f"Filler number {number}", ["filler"], [[100, 0, 101, 1]])
             for number in range(OTHERS)
         ),
     ]
@@ -46,6 +48,7 @@ def fill(database: str) -> None:
     for item in items:
         assert core_errors(item) == []
     with psycopg.connect(database) as connection:
+        register_queryables(connection)
         for collection in collections:
             connection.execute("SELECT pgstac.create_collection(%s)", (Jsonb(collection),))
         connection.execute("SELECT pgstac.create_items(%s)", (Jsonb(items),))
