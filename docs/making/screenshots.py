@@ -59,7 +59,16 @@ def _mosaic(page: Page) -> None:
 
 def _browser(page: Page) -> None:
     expect(page.get_by_role("heading", name="HLSCloudFreeTemporalMosaic").first).to_be_visible()
-    page.locator("canvas").first.wait_for()
+    page.locator(".ol-layer canvas").first.wait_for()
+    # Those further down are loaded when somebody scrolls to them.
+    page.wait_for_function(
+        """() => {
+            const previews = [...document.querySelectorAll('img[src*="/items/"]')].filter(
+                (one) => one.getBoundingClientRect().top < innerHeight
+            );
+            return previews.length && previews.every((one) => one.complete && one.naturalWidth);
+        }"""
+    )
     page.wait_for_load_state("networkidle")
 
 
