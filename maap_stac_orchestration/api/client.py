@@ -70,16 +70,17 @@ class FaithfulClient(CoreCrudClient):
         # Who names fields gets an answer that is encoded already, with those fields.
         if not isinstance(found, Response):
             for collection in found["collections"]:
-                self._add_links(collection, kwargs["request"])
+                self.add_links(collection, kwargs["request"])
         return found
 
     async def get_collection(self, *args: Any, **kwargs: Any) -> Collection:
         """What `GET /collections/{id}` gives."""
         found: Collection = await super().get_collection(*args, **kwargs)
-        self._add_links(found, kwargs["request"])
+        self.add_links(found, kwargs["request"])
         return found
 
-    def _add_links(self, collection: Any, request: Request) -> None:
+    def add_links(self, collection: Any, request: Request) -> None:
+        """Adds to a collection, which has its links within the STAC API, where else it can be seen."""
         collection["links"] += served_links(collection, get_base_url(request), self.tiler_url)
 
     async def get_search(self, *args: Any, **kwargs: Any) -> ItemCollection:
