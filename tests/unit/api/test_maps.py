@@ -18,7 +18,7 @@ from maap_stac_orchestration.api.pages.geography import area, part_boxes
 from maap_stac_orchestration.api.pages.pictures import footprints
 from maap_stac_orchestration.api.pages.tiles import Tiler, mosaic_ids, rendering
 from maap_stac_orchestration.pgstac.footprints import Footprint
-from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.settings import Settings, SettingsError
 
 VENDOR = Path(pages.__file__).parent / "static" / "vendor"
 
@@ -247,6 +247,35 @@ def test_extents_are_told_in_words():
     view = collection_view("things", Found({"extent": extent}, None, 0, 0, [], []), CollectionQuery(), Settings(), "")
     assert view.where == "170° E to 175° W, 20° S to 10° S"
     assert view.when == "from 2024-06-01 on"
+
+
+# A base map of an operator's own
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://tiles.test/{z}/{x}/{y}.png", "http://127.0.0.1:8080/base/{z}/{y}/{x}?key=a", "https://t.test/{x}{y}{z}"],
+)
+def test_a_base_map_is_named_by_the_address_of_its_tiles(url):
+    assert Settings(basemap_url=url).basemap_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "tiles.test/{z}/{x}/{y}",
+        "ftp://tiles.test/{z}/{x}/{y}",
+        "https://tiles.test/{z}/{x}",
+        "https://{s}.tiles.test/{z}/{x}/{y}",
+        "https://tiles.test/{z}/{x}/{y}/{r}",
+        "https://tiles.test;script-src */{z}/{x}/{y}",
+    ],
+)
+def test_an_address_that_is_none_of_tiles_is_refused_with_an_example(monkeypatch, url):
+    monkeypatch.setenv("MAAP_STAC_BASEMAP_URL", url)
+    with pytest.raises(SettingsError, match=r"MAAP_STAC_BASEMAP_URL is .* for example https://tiles.example.org"):
+        Settings.from_environment()
 
 
 # What the map is made of

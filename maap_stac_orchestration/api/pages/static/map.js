@@ -161,7 +161,7 @@
     // Draws it once there are footprints to draw; until then the picture stays.
     async begin() {
       const found = await this.ask();
-      if (!this.figure.isConnected || !found?.view || found.view[0] > ENDS || found.view[2] < -ENDS) return;
+      if (this.map || !this.figure.isConnected || !found?.view || found.view[0] > ENDS || found.view[2] < -ENDS) return;
       this.figure.append(this.place, this.note);
       const map = (this.map = L.map(this.place, {
         maxZoom: 18,
@@ -189,7 +189,7 @@
       this.draw(found);
       this.follow();
       addLand(map, this.figure.dataset.land).catch(() => this.tell("The coastlines could not be read."));
-      this.listen();
+      this.figure.addEventListener("change", () => this.follow());
     }
 
     fit() {
@@ -204,12 +204,16 @@
         const answer = await fetch(address, { headers });
         if (answer.status === 304) return null;
         if (!answer.ok) throw new Error(answer.status);
+        const found = await answer.json();
+        // The page may have gone on to another month.
+        if (address !== this.figure.dataset.footprints) return null;
         this.document = address;
         this.tag = answer.headers.get("ETag");
         this.tell("");
-        return await answer.json();
+        return found;
       } catch {
-        this.tell("The footprints could not be read; the page tries again.");
+        // Its note stands beside the map; where there is none yet, the picture says the same as it would.
+        this.tell("The footprints could not be read. They are asked for again when the page changes.");
         return null;
       }
     }
@@ -222,6 +226,7 @@
     draw(found) {
       this.items?.remove();
       this.byItem.clear();
+      this.marked = null;
       const turned = ([x, y]) => L.latLng(Math.max(-ENDS, Math.min(ENDS, y)), x < found.cut - 1e-6 ? x + 360 : x);
       this.items = L.geoJSON(found, {
         coordsToLatLng: turned,
@@ -308,20 +313,13 @@
       layer?.bringToFront?.();
     }
 
-    listen() {
-      const row = (event) => event.target.closest?.("[data-item]") ?? null;
-      for (const name of ["mouseover", "focusin"]) {
-        document.addEventListener(name, (event) => shown === this && this.mark(row(event)));
-      }
-      this.figure.addEventListener("change", () => this.follow());
-    }
-
     // The page has changed.
     async changed() {
       if (!this.map) return this.begin();
       const other = this.document !== this.figure.dataset.footprints;
       const found = await this.ask();
-      if (found?.view && shown === this) {
+      if (shown !== this) return undefined;
+      if (found?.view) {
         this.draw(found);
         if (other || !this.map.getBounds().intersects(this.view)) {
           this.map.closePopup();
@@ -353,6 +351,9 @@
     shown.begin();
   }
 
+  for (const name of ["mouseover", "focusin"]) {
+    document.addEventListener(name, (event) => shown?.map && shown.mark(event.target.closest?.("[data-item]") ?? null));
+  }
   document.addEventListener("page-changed", look);
   look();
 })();
