@@ -11,6 +11,8 @@ from maap_stac_orchestration.ledger import collections as known
 from maap_stac_orchestration.pgstac import limits
 from sensors import collections_changed as module
 from tests.integration.dagster.conftest import Location
+from tests.integration.pipeline.batches import Written, ingest
+from tests.integration.pipeline.test_upkeep import DEFAULT, mosaic
 
 
 @pytest.fixture
@@ -82,6 +84,29 @@ def test_the_upkeep_of_a_collection_reports_its_items(location: Location) -> Non
     result = job.execute_in_process(instance=location.instance, partition_key="a")
     (event,) = result.asset_materializations_for_node("stac_collections")
     assert event.metadata["items"].value == 0
+
+
+@pytest.mark.usefixtures("no_debounce")
+def test_upkeep_tells_what_it_changed_of_each_collection_and_whose_its_fields_are(location: Location) -> None:
+    with location.connect() as conn:
+        ingest(conn, [Written([mosaic("a")]), Written([mosaic("b")], minute=1, tag="other")])
+    tick(location)
+    ((first, last),) = tick(location)
+    job = location.defs.resolve_job_def("upkeep")
+    tags = {module.RANGE_START: first, module.RANGE_END: last}
+    result = job.execute_in_process(instance=location.instance, tags=tags)
+    told = {one.partition: one.metadata for one in result.asset_materializations_for_node("stac_collections")}
+    assert len(told) == 2
+    for metadata in told.values():
+        assert metadata["items"].value == metadata["items_looked_at"].value == 1
+        assert metadata["number_of_item_assets"].value == 3
+        assert metadata["number_of_renders"].value == 1
+        assert "renders" in metadata["changed"].value
+        fields = {row.data["field"]: row.data for row in metadata["fields"].records}
+        assert (fields["renders"]["written_by"], fields["renders"]["holds"]) == ("its items", "true-color")
+    again = job.execute_in_process(instance=location.instance, partition_key=DEFAULT)
+    (event,) = again.asset_materializations_for_node("stac_collections")
+    assert event.metadata["changed"].value == "nothing"
 
 
 @pytest.mark.usefixtures("no_debounce")
