@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
-from stac_fastapi.api.models import JSONResponse
+from fastapi.responses import JSONResponse
 from stac_fastapi.pgstac.core import CoreCrudClient
 
 from maap_stac_orchestration.api.caching import entity_tag, matches

@@ -94,3 +94,29 @@ def test_an_issuer_and_its_audience_are_taken_as_they_are_written(monkeypatch: p
 def test_reading_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAAP_STAC_OPEN_READING", "false")
     assert not Settings.from_environment().open_reading
+
+
+@pytest.mark.parametrize(("written", "path"), [("/stac", "/stac"), ("/maap/stac/", "/maap/stac"), ("", ""), ("/", "")])
+def test_the_root_path_is_a_path_without_a_slash_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, written: str, path: str
+) -> None:
+    monkeypatch.delenv("MAAP_STAC_PUBLIC_URL", raising=False)
+    monkeypatch.setenv("MAAP_STAC_ROOT_PATH", written)
+    assert Settings.from_environment().root_path == path
+
+
+@pytest.mark.parametrize("written", ["stac", "//evil.example", "/a/../b", "/a b", "/a?b", "https://maap.example/stac"])
+def test_what_is_no_path_is_told(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.delenv("MAAP_STAC_PUBLIC_URL", raising=False)
+    monkeypatch.setenv("MAAP_STAC_ROOT_PATH", written)
+    with pytest.raises(SettingsError, match="MAAP_STAC_ROOT_PATH is .* write a path that begins with a slash"):
+        Settings.from_environment()
+
+
+def test_two_root_paths_that_differ_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAAP_STAC_PUBLIC_URL", "https://maap.example/api/")
+    monkeypatch.setenv("MAAP_STAC_ROOT_PATH", "/stac")
+    with pytest.raises(SettingsError, match="ROOT_PATH is /stac and the path of MAAP_STAC_PUBLIC_URL is /api: set one"):
+        Settings.from_environment()
+    monkeypatch.setenv("MAAP_STAC_ROOT_PATH", "/api")
+    assert Settings.from_environment().root_path == "/api"
