@@ -311,10 +311,15 @@ def _gdal(settings: Settings) -> Iterator[Finding]:
     import rasterio
     from rasterio.errors import RasterioIOError
 
+    from maap_stac_orchestration.store.gdal import gdal_configuration
+
+    options = gdal_configuration(os.environ) | {"GDAL_HTTP_TIMEOUT": str(_PATIENCE), "GDAL_HTTP_MAX_RETRY": "0"}
+    # Here rasterio wants that one as a number.
+    del options["GDAL_CACHEMAX"]
     for bucket in settings.buckets:
         try:
-            with rasterio.Env(GDAL_HTTP_TIMEOUT=_PATIENCE, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):  # type: ignore[no-untyped-call]
-                rasterio.open(f"s3://{bucket}/maap-stac-doctor-looks-here.tif").close()
+            with rasterio.Env(**options):  # type: ignore[no-untyped-call]
+                rasterio.open(f"/vsis3/{bucket}/maap-stac-doctor-looks-here.tif").close()
         except RasterioIOError as error:
             # That the file is not there, it knows from the bucket.
             if any(sign in str(error) for sign in ("does not exist", "NoSuchKey", "404")):

@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None, tiler_settings: TilerSettings |
 
 
 def _set_libraries_up(tiler: TilerSettings) -> None:
-    from maap_stac_orchestration.tiler.gdal import set_gdal_up
+    from maap_stac_orchestration.store.gdal import set_gdal_up
 
     set_gdal_up()
     os.environ.update(
@@ -99,9 +99,15 @@ def _set_libraries_up(tiler: TilerSettings) -> None:
             "TITILER_PGSTAC_API_RETRY": "0",
         }
     )
-    # Files of one picture that are read at the same time.
-    os.environ.setdefault("RIO_TILER_MAX_THREADS", "8")
+    # Threads that live as long as a request each open PROJ's database anew, which doubles the work for a tile. Bands
+    # are read one after the other, items a few at a time, so that a store that is far away is waited for together.
+    os.environ.setdefault("RIO_TILER_MAX_THREADS", "1")
     os.environ.setdefault("MOSAIC_CONCURRENCY", "4")
+    # rasterio would make a session of boto3 for each file and each step, only to find credentials: a third of the work
+    # for a tile. GDAL finds them by itself, those of an ECS task or an EC2 instance too.
+    import rasterio.session
+
+    rasterio.session.boto3 = None  # type: ignore[attr-defined, assignment]
     # Warnings as lines of JSON too. These libraries' are about each file without overviews and each edge of the world.
     logging.captureWarnings(True)
     for module in ("rio_tiler", "morecantile", "titiler", "rasterio"):

@@ -6,7 +6,7 @@ import pytest
 
 from maap_stac_orchestration.settings import SettingsError
 from maap_stac_orchestration.tiler.database import connection_options
-from maap_stac_orchestration.tiler.gdal import gdal_configuration
+from maap_stac_orchestration.store.gdal import gdal_configuration
 from maap_stac_orchestration.tiler.settings import TilerSettings
 
 

@@ -1,7 +1,7 @@
 """GDAL's options for reading COGs from an object store, and for opening nothing else.
 
-Here belong the options, which GDAL takes from the environment. Not here: which files are opened (`rasters`). Nothing
-here imports GDAL, which reads some of them when it is loaded.
+Here belong the options, which GDAL takes from the environment. Not here: which files are opened (`tiler.rasters`).
+Nothing here imports GDAL, which reads some of them when it is loaded.
 """
 
 from __future__ import annotations
