@@ -286,6 +286,7 @@ class CatalogsOfUsers(ApiExtension):
         document["links"].append(
             {"rel": _QUERYABLES, "type": "application/schema+json", "title": "Queryables", "href": queryables}
         )
+        self._reader.add_links(document, request)
         return document
 
 
@@ -327,7 +328,8 @@ class _Context:
             moved = self._moved(link["href"]) if link["rel"] in _RELATIONS_OF_PLACE else None
             links.append(link if moved is None else {**link, "href": moved})
             if moved is not None and link["rel"] == "self":
-                links.append({**link, "rel": "canonical"})
+                # It may be given to another user, and then is no longer here.
+                links.append({**link, "rel": "canonical", "title": "Address that lasts"})
         if "links" in placed:
             placed["links"] = links
         return placed
@@ -356,7 +358,7 @@ class _Catalogs:
             "stac_version": _STAC_VERSION,
             "id": user.username,
             "title": user.username,
-            "description": f"{many} of {user.username}: what their jobs wrote, and what they made themselves.",
+            "description": f"{many} of {user.username}.",
             "links": [
                 _link("self", here),
                 _link("root", self._href(""), title="Root"),
@@ -382,8 +384,8 @@ class _Catalogs:
     def of_root(self) -> list[dict[str, Any]]:
         """Links from the root to the lists of this extension."""
         return [
-            _link("catalogs", self._href("catalogs"), title="Catalogs of users"),
-            _link("children", self._href("children"), title="Catalogs of users, and collections that are nobody's"),
+            _link("catalogs", self._href("catalogs"), title="Users"),
+            _link("children", self._href("children"), title="Users, and collections that are nobody's"),
         ]
 
     def top(self, entry: owners.User | owners.OwnedCollection) -> dict[str, Any]:
