@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from maap_stac_orchestration.pipeline.batch import JobOutcome
     from maap_stac_orchestration.pipeline.export_source import Export
     from maap_stac_orchestration.problems import Problem
-    from maap_stac_orchestration.settings import Settings
 
 #: Problems of one code and job that the table is followed by.
 SHOWN = 3
@@ -89,7 +88,7 @@ def _ingest(conn: Any, uris: tuple[str, ...]) -> dict[str, Any]:
     settings = Settings.from_environment()
     exports = {uri: export for uri in dict.fromkeys(uris) if (export := find_export(uri)) is not None}
     addresses = [parse_address(uri) for uri in uris if uri not in exports]
-    restored = [_restored(conn, one, settings) for one in exports.values()]
+    restored = [_restored(conn, one) for one in exports.values()]
     if not addresses:
         return _told([], [], [], restored, None)
     in_force = registry_in_force(settings, conn)
@@ -137,7 +136,7 @@ def _told(
     }
 
 
-def _restored(conn: Any, export: Export, settings: Settings) -> dict[str, Any]:
+def _restored(conn: Any, export: Export) -> dict[str, Any]:
     from getpass import getuser
 
     from maap_stac_orchestration.cli.progress import progress
@@ -157,7 +156,7 @@ def _restored(conn: Any, export: Export, settings: Settings) -> dict[str, Any]:
             for _ in range(items):
                 advance("Items")
 
-        result = restore(conn, export, settings, author, done)
+        result = restore(conn, export, author, done)
     return {
         "address": result.address,
         "collection": result.collection,

@@ -209,8 +209,6 @@ class Looked:
         fields.append(pyarrow.field(_BBOX, pyarrow.struct([(side, pyarrow.float64()) for side in sides])))
         if not self.items:
             fields.append(pyarrow.field("id", pyarrow.string()))
-        if not self.items:
-            fields.append(pyarrow.field("id", pyarrow.string()))
         for name in sorted(self._columns, key=_place):
             shape = self._columns[name]
             if name == "assets" and shape.kinds == {"object"} and not shape.members:

@@ -11,7 +11,7 @@ deleted collections stay taken, a collection's document that is there is not ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +21,7 @@ from typing import Any
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.catalog.curated import NotUsable, curated_collection
 from maap_stac_orchestration.catalog.document import printable
+from maap_stac_orchestration.catalog.hrefs import web_fault
 from maap_stac_orchestration.catalog.item import JobFiles, prepare_item
 from maap_stac_orchestration.catalog.provenance import RUN_ID, content_hash
 from maap_stac_orchestration.ledger import changes, exported
@@ -40,10 +41,11 @@ from maap_stac_orchestration.pipeline.geoparquet import alike_but_for_form
 from maap_stac_orchestration.pipeline.patience import persistently
 from maap_stac_orchestration.pipeline.upkeep import refresh_collections
 from maap_stac_orchestration.problems import Code, Problem, Severity
-from maap_stac_orchestration.settings import Settings
 
 #: What is told; the rest is counted.
 _MAX_PROBLEMS = 100
+#: An export is no job: relative hrefs lead nowhere in it.
+_NO_FILES = JobFiles("", "", ())
 
 
 class RestoreRefused(Exception):
@@ -91,7 +93,6 @@ class _Origin:
 def restore(
     conn: Connection,
     export: Export,
-    settings: Settings,
     author: Author,
     progress: Callable[[int], None] = lambda items: None,
 ) -> Restored:
@@ -104,7 +105,6 @@ def restore(
     Args:
         conn: a connection with nothing pending.
         export: what to bring back.
-        settings: which buckets assets may lie in.
         author: who, through which door, why; for the trail.
         progress: told how many items were looked at.
 
@@ -113,7 +113,7 @@ def restore(
         ExportBroken, StoreUnavailable: it cannot be read to its end; what was written by then stays.
         psycopg.Error: the database failed; the same.
     """
-    work = _Restore(conn, export, settings, author)
+    work = _Restore(conn, export, author)
     document = work.bring_collection()
     for items in export.items():
         work.bring_items(items)
@@ -126,10 +126,9 @@ def restore(
 class _Restore:
     """One restore, with what it needs in every step."""
 
-    def __init__(self, conn: Connection, export: Export, settings: Settings, author: Author) -> None:
+    def __init__(self, conn: Connection, export: Export, author: Author) -> None:
         self._conn = conn
         self._export = export
-        self._settings = settings
         self._author = author
         self._id = export.id
         #: Of a table nulls and the spelling of times come back in another form.
@@ -218,27 +217,26 @@ class _Restore:
         return different
 
     def _is_good(self, item: Mapping[str, Any]) -> bool:
-        """Checks an item as those of jobs are; one that no job wrote may have its assets anywhere."""
-        origin = _origin(item)
-        bucket, prefix, key = ("", "", "") if origin is None else (origin.bucket, origin.job_prefix, origin.source_key)
+        """Checks an item as those of jobs are, but for where its assets lie: settings may be others by now, and an
+        export was made from what had passed. Assets of an item that no job wrote never were looked at."""
         prepared = prepare_item(
             item,
-            key=key,
-            files=JobFiles(bucket, prefix, ()),
-            username="" if origin is None else origin.username,
-            readable_buckets=frozenset(self._settings.readable_buckets),
-            job_buckets=frozenset({*self._settings.buckets, bucket} - {""}),
+            key="",
+            files=_NO_FILES,
+            username="",
+            readable_buckets=(),
+            job_buckets=(),
             schemas=None,
         )
-        # What jobs lose an asset by, a whole export is not taken for: it was made from what had passed.
-        serious = [
-            one
-            for one in prepared.problems
-            if one.severity is Severity.ERROR or (origin is not None and one.code is Code.ASSET_OUTSIDE)
-        ]
-        if prepared.document is None or serious:
+        serious = [one for one in prepared.problems if one.severity is Severity.ERROR]
+        if prepared.document is not None and _origin(item) is not None:
+            faults = (_href_fault(href) for href in _hrefs(item["assets"]))
+            fault = next((fault for fault in faults if fault is not None), None)
+            if fault is not None:
+                serious.append(Problem(Code.ASSET_OUTSIDE, item["id"], fault))
+        if serious:
             self._refuse(*serious)
-        return prepared.document is not None and not serious
+        return not serious
 
     def _refuse(self, *problems: Problem) -> None:
         self.counts[ItemResult.REFUSED] += 1
@@ -338,6 +336,24 @@ class _Restore:
             by=self._author.by,
             via=str(self._author.via),
         )
+
+
+def _hrefs(value: Any) -> Iterator[str]:
+    """All hrefs in assets, those of alternates too."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            if name == "href" and isinstance(one, str):
+                yield one
+            else:
+                yield from _hrefs(one)
+
+
+def _href_fault(href: str) -> str | None:
+    """Why nobody should be led to where an asset of a job lies, a sentence; ingestion lets no such address pass."""
+    if href.startswith("s3://"):
+        return None
+    fault = web_fault(href) if href.startswith(("http://", "https://")) else "it is no address of S3 or of the web"
+    return None if fault is None else f"Of {printable(href[:200])}: {fault}."
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
