@@ -94,9 +94,9 @@ class Making:
                 self._process.kill()
 
     def standing(self) -> Standing:
-        """What is there now. After a build that failed, also what somebody has built since."""
+        """What is there now, whoever has built it: this process or, after a build that failed, somebody else."""
         with self._lock:
-            missing = self._standing.state is State.UNAVAILABLE and self._named is None
+            missing = self._standing.state is not State.READY and self._named is None
             if missing and self._result is not None and self._result.is_dir():
                 self._standing = _read(self._result)
             return self._standing

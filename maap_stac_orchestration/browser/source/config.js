@@ -134,6 +134,26 @@ function addPictures(item, state) {
   }
 }
 
+/** The grid of web maps, cut to an item's box, since the tiler has an error for tiles beyond it. */
+async function tileGridOf(item) {
+  const box = item.getBoundingBox();
+  if (!box || box[0] > box[2]) {
+    return undefined;
+  }
+  const [{ default: TileGrid }, { createXYZ }, { transformExtent }] = await Promise.all([
+    import("ol/tilegrid/TileGrid.js"),
+    import("ol/tilegrid.js"),
+    import("ol/proj.js"),
+  ]);
+  const whole = createXYZ({ maxZoom: 24 });
+  return new TileGrid({
+    origin: whole.getOrigin(0),
+    resolutions: whole.getResolutions(),
+    tileSize: whole.getTileSize(0),
+    extent: transformExtent(box, "EPSG:4326", "EPSG:3857"),
+  });
+}
+
 /** How the tiler stretches one asset to what can be seen. */
 function assetParameters(asset, collection) {
   const key = asset.getKey();
@@ -193,19 +213,23 @@ module.exports = {
     return stac;
   },
 
-  /** Completes the tiles of an item whose collection was not known when its link was made. */
+  /** Asks for an item's tiles where it lies, as its collection is shown where that was not known before. */
   getMapSourceOptions: async (type, options, reference) => {
-    const id = reference["maap:collection"];
-    if (!id) {
+    if (!tiler() || typeof options.url !== "string" || !options.url.startsWith(`${tiler()}/`)) {
       return options;
     }
-    const render = firstRender(await askedCollection(id));
+    const item = reference.getContext();
+    const within = { ...options, crossOrigin: "anonymous", tileGrid: await tileGridOf(item) };
+    if (!reference["maap:collection"]) {
+      return within;
+    }
+    const render = firstRender(await askedCollection(reference["maap:collection"]));
     if (!render) {
-      return { ...options, url: undefined };
+      return { ...within, url: undefined };
     }
     const url = `${options.url}?${renderParameters(render)}`;
     Object.assign(reference, { href: url, "maap:collection": undefined });
-    return { ...options, url };
+    return { ...within, url };
   },
 
   /** The tiles of one asset, for its button "Show on map". */
