@@ -23,7 +23,7 @@ from tests.acceptance.conftest import MAAP_STAC, Commands, clean_environment, fr
 
 pytestmark = pytest.mark.stack
 
-PARTS = ["postgres", "object-store", "code-server", "dagster", "daemon", "api"]
+PARTS = ["postgres", "object-store", "code-server", "dagster", "daemon", "api", "tiler", "browser"]
 
 
 def pids(commands: Commands) -> dict[str, int]:
@@ -86,7 +86,7 @@ class TestARunningStack:
     def test_secrets_can_be_read_by_their_owner_only(self, stack_commands):
         home = stack_commands.home
         assert home.stat().st_mode & 0o077 == 0
-        for name in ("stack.json", "postgres.password", "run/supervisord.conf", "memory.json"):
+        for name in ("stack.json", "postgres.password", "tiler.password", "run/supervisord.conf", "memory.json"):
             assert (home / name).stat().st_mode & 0o077 == 0, name
 
     def test_the_dead_letter_queue_is_behind_the_queue(self, stack):
@@ -139,11 +139,11 @@ def test_a_stack_whose_supervisor_was_killed_comes_back_with_its_data(own):
 
 def test_a_part_that_dies_is_started_again(own):
     before = pids(own)
-    for part in ("api", "object-store"):
+    for part in ("api", "object-store", "tiler"):
         os.kill(before[part], signal.SIGKILL)
     wait_until(lambda: own.status()["healthy"], 90, "everything is well again")
     after = pids(own)
-    assert {part for part in PARTS if after[part] != before[part]} == {"api", "object-store"}
+    assert {part for part in PARTS if after[part] != before[part]} == {"api", "object-store", "tiler"}
     document = json.loads((own.home / "stack.json").read_text())
     sqs = client("sqs", document["s3_endpoint"])
     assert sqs.get_queue_attributes(QueueUrl=document["queue_url"])["ResponseMetadata"]["HTTPStatusCode"] == 200

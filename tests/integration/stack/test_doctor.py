@@ -13,14 +13,15 @@ from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.stack import doctor
 from maap_stac_orchestration.stack.events import wire
 from maap_stac_orchestration.stack.home import Home
+from tests.conftest import free_port
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     made.create()
-    # Not the usual ports, on which a stack may well run beside the tests.
-    made.remember(port_base=47110)
+    # Not the usual ports, on which a stack may well run beside the tests, nor those that the system gives to connections.
+    made.remember(port_base=7110)
     return made
 
 
@@ -133,3 +134,17 @@ def test_a_registry_file_that_contradicts_the_entries_of_the_database_is_told(
 def test_a_full_disk_is_told(home, database_env, queue_url, monkeypatch):
     monkeypatch.setattr(doctor, "_LITTLE_SPACE", 2**62)
     assert codes(home)["disk_full"].severity is doctor.Severity.WARNING
+
+
+def test_a_tiler_that_does_not_answer_is_told(home, database_env, queue_url, monkeypatch):
+    monkeypatch.setenv("MAAP_STAC_TILER_URL", f"http://127.0.0.1:{free_port()}")
+    found = codes(home)
+    assert set(found) == {"tiler_ill"}
+    assert "does not answer" in found["tiler_ill"].message
+
+
+def test_that_gdal_does_not_get_into_the_bucket_is_told(home, database_env, queue_url, monkeypatch):
+    monkeypatch.setenv("MAAP_STAC_TILER_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_S3_ENDPOINT", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_HTTPS", "NO")
+    assert codes(home)["tiles_unreadable"].severity is doctor.Severity.WARNING
