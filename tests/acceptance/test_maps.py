@@ -227,12 +227,11 @@ def test_the_keyboard_moves_and_enlarges_the_map(api: Api, open_page: OpenPage) 
     page = open_page()
     page.goto(api.url + GRID)
     drawn(page, 6)
-    before = boxes(page)[0]["width"]
+    scale = page.locator(".leaflet-control-scale-line")
+    before = scale.text_content()
     page.get_by_role("region", name="Map of the items").focus()
     page.keyboard.press("+")
-    page.wait_for_function(
-        f"document.querySelector('.chart .footprint').getBoundingClientRect().width > {before * 1.5}"
-    )
+    expect(scale).not_to_have_text(str(before))
 
 
 def test_without_a_script_a_picture_says_the_same(api: Api, open_page: OpenPage) -> None:
@@ -300,11 +299,8 @@ def test_the_mosaic_of_the_stacks_tiler_is_on_the_maps(stack: dict[str, Any], op
     for address in (f"/status/{quote(prefix, safe='')}", f"/status/collections/{quote(collection, safe='')}"):
         page.goto(stack["api_url"] + address)
         drawn(page, 1)
-        page.wait_for_function(
-            "[...document.querySelectorAll('.mosaic img.leaflet-tile-loaded')].some((one) => one.naturalWidth > 0)",
-            timeout=TILE,
-        )
-        page.wait_for_function("!document.querySelector('.layers').textContent.includes('being made')", timeout=TILE)
+        expect(page.locator(".mosaic img.leaflet-tile-loaded[src]").first).to_be_visible(timeout=TILE)
+        expect(page.locator(".layers")).not_to_contain_text("being made", timeout=TILE)
         assert colours_in_the_middle(page) > 20, "an image of the ground, not the colour of the map"
         page.get_by_label("Mosaic: True colour").uncheck()
         expect(page.locator(".mosaic")).to_have_count(0)

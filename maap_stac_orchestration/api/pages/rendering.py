@@ -152,10 +152,12 @@ def _environment() -> Environment:
 def _policy(settings: Settings) -> str:
     """The Content-Security-Policy: whatever a job managed to write into a page could load and run nothing."""
     images = "'self'"
-    for url in (settings.tiler_url, settings.basemap_url):
-        if url:
-            split = urlsplit(url)
-            images += f" {split.scheme}://{split.netloc}"
+    tiled = [urlsplit(url) for url in (settings.tiler_url, settings.basemap_url) if url]
+    for one in tiled:
+        images += f" {one.scheme}://{one.netloc}"
+    if tiled:
+        # Leaflet gives tiles that it takes off the map an empty picture that is written into its address.
+        images += " data:"
     return (
         f"default-src 'self'; img-src {images}; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"

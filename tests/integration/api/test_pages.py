@@ -272,7 +272,7 @@ def test_a_job_leads_to_its_items_its_runs_and_its_previews(api, known):
     assert not page.all("img", **{"class": "preview"}), "its collection does not say how its items are shown"
     assert page.all("a", href="http://dagster.test/runs/4f1d52c8-aaaa-4bbb-8ccc-0123456789ab")
     policy = requests.get(api.url + path(known.loaded), timeout=10).headers[POLICY]
-    assert "img-src 'self' https://tiles.test:8443;" in policy
+    assert "img-src 'self' https://tiles.test:8443 data:;" in policy
 
 
 def test_a_jobs_page_says_who_was_told_and_keeps_their_address(

@@ -270,7 +270,7 @@ def test_a_page_with_a_map_loads_scripts_and_styles_from_here_and_pictures_from_
     answer = requests.get(f"{world.api.url}/status/collections/{DEFAULT}", timeout=10)
     policy = dict(part.split(" ", 1) for part in answer.headers[POLICY].split("; "))
     assert policy["default-src"] == "'self'"
-    assert policy["img-src"] == "'self' https://tiles.test:8443 https://base.test"
+    assert policy["img-src"] == "'self' https://tiles.test:8443 https://base.test data:"
     assert not {"script-src", "style-src", "connect-src", "worker-src"} & policy.keys()
     page = Reader(answer.text)
     loaded = [
