@@ -20,7 +20,7 @@ from tests.conftest import free_port
 def home(tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     made.create()
-    # Not the usual ports, on which a stack may well run beside the tests, nor those that the system gives to connections.
+    # Not the usual ports, on which a stack may well run beside the tests, nor those that connections are given.
     made.remember(port_base=7110)
     return made
 

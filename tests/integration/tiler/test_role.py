@@ -8,6 +8,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from maap_stac_orchestration.stack.tiler_role import ROLE, ensure_tiler_role
+from maap_stac_orchestration.tiler.database import connection_options
+from maap_stac_orchestration.tiler.settings import TilerSettings
 
 PASSWORD = "first"
 
@@ -119,3 +121,13 @@ def test_making_it_again_gives_it_another_password_and_takes_what_it_should_not_
         as_tiler(password="second").execute("DELETE FROM pgstac.items")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         as_tiler(password="second").execute("CREATE DATABASE mine")
+
+
+def test_without_a_role_of_its_own_the_tiler_gives_up_what_it_could_do(database):
+    """Even a superuser's connection writes nothing then."""
+    with psycopg.connect(database, **connection_options(TilerSettings(pguser=None)), autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM items")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM ledger.job")
