@@ -47,7 +47,7 @@ def api(shared_database: str) -> Iterator[Api]:
         items.append({**item, "collection": COLLECTION, "links": []})
     with psycopg.connect(shared_database) as connection:
         register_queryables(connection)
-        document = {**small_world.collection(COLLECTION), "keywords": ["henrydevseed"]}
+        document = {**small_world.collection(COLLECTION), "keywords": ["henrydevseed"], "maap:username": "henrydevseed"}
         connection.execute("SELECT pgstac.create_collection(%s)", (Jsonb(document),))
         connection.execute("SELECT pgstac.create_items(%s)", (Jsonb(items),))
     with running(buckets=("maap-ops-workspace",)) as started:
@@ -59,7 +59,7 @@ def test_the_examples_print_what_the_page_says(api: Api, shared_database: str) -
         token = signed_in(api, connection, "root", admin=True).token
     known: dict[str, Any] = {"token": token}
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for example in examples:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
