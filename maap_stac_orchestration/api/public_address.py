@@ -57,8 +57,8 @@ def forwarded(headers: Headers) -> Forwarded:
     prefix = first("prefix").rstrip("/")
     return Forwarded(
         scheme=scheme if scheme in _PORTS else None,
-        host=host if _HOST.fullmatch(host) else None,
-        port=port if port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536 else None,
+        host=host if (match := _HOST.fullmatch(host)) and _is_port(match["port"] or "80") else None,
+        port=port if _is_port(port) else None,
         prefix=prefix if _PREFIX.fullmatch(prefix) else None,
     )
 
@@ -126,6 +126,10 @@ def _put_below(scope: Scope, root_path: str) -> None:
     raw: bytes | None = scope.get("raw_path")
     if raw is not None:
         scope["raw_path"] = root_path.encode() + (b"/" if path == root_path else raw)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536
 
 
 def _with_port(host: str, scheme: str) -> str:
