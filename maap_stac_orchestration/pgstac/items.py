@@ -109,11 +109,17 @@ JOIN pgstac.partition_stats AS known
     AND known.partition_dtrange @> tstzrange(wanted.first_start, wanted.last_start, '[]')
 """
 
-#: What is to be known of collections to write to them: their base items, and their partitions, if there are some.
+#: What is to be known of collections to write to them: their base items, and their partitions, if there are some. The
+#: base item is the first edition, which pgstac takes for rows that name none: mostly that of a collection which said
+#: nothing of its items' assets yet. With what upkeep tells of them later, making rows takes four times as long, and
+#: giving items out fifteen times, since SQL merges the two member by member (measured on items of three bands).
 _TARGETS = f"""
-SELECT collection.id, base.base_item, base.base_item_id, held.partition, pgstac.get_version()
+SELECT collection.id, coalesce(first.base_item, collection.base_item), held.partition, pgstac.get_version()
 FROM pgstac.collections AS collection
-CROSS JOIN LATERAL pgstac.current_base_item(collection.id) AS base
+LEFT JOIN LATERAL (
+    SELECT edition.base_item FROM pgstac.base_items AS edition
+    WHERE edition.collection = collection.id ORDER BY edition.id LIMIT 1
+) AS first ON true
 LEFT JOIN ({_MEANT}) AS held ON held.collection = collection.id
 WHERE collection.id = ANY(%(ids)s::text[])
 """  # noqa: S608  # a constant in a constant
@@ -384,7 +390,7 @@ def _targets(connection: Connection, wanted: Mapping[str, Sequence[Document]]) -
         raise PgstacMissing("The database has no pgstac schema. Run `maap-stac migrate`.") from error
     for *_, version in found[:1]:
         check_version(version)
-    targets = {id: _Target(BaseItem(document, number), partition) for id, document, number, partition, _ in found}
+    targets = {id: _Target(BaseItem(document, None), partition) for id, document, partition, _ in found}
     for collection in sorted(wanted):
         if collection not in targets:
             raise CollectionMissing(f"There is no collection {collection} to load into; was it deleted a moment ago?")

@@ -113,15 +113,25 @@ def test_items_are_given_out_as_they_were_written_whatever_the_collection_says_o
 
 
 def test_what_was_taken_apart_is_looked_at_as_a_whole(connection: Connection) -> None:
-    loaded(connection, mosaic("a"))
+    told = {color: {"type": COG, "roles": ["data"], "title": "Another"} for color in ("red", "green", "nir")}
+    loaded(connection, mosaic("a"), own=(own(item_assets=told),))
     upkeep(connection)
     loaded(connection, mosaic("b"), minute=1)
+    assert given_out(connection)[0]["assets"] == mosaic("a")["assets"]
     with connection.transaction():
         sampled = {
             orjson.dumps(item["assets"], option=orjson.OPT_SORT_KEYS)
             for item in samples.sample_items(connection, DEFAULT)
         }
     assert sampled == {orjson.dumps(mosaic("a")["assets"], option=orjson.OPT_SORT_KEYS)}
+
+
+def test_items_are_kept_whole_so_that_they_are_given_out_fast(connection: Connection) -> None:
+    loaded(connection, mosaic("a"))
+    upkeep(connection)
+    loaded(connection, mosaic("b"), minute=1)
+    rows = connection.execute("SELECT content -> 'assets', content ? 'pgstac:base_item' FROM pgstac.items").fetchall()
+    assert rows == [(mosaic("a")["assets"], False)] * 2
 
 
 def test_what_went_with_an_item_goes_from_the_collection(connection: Connection) -> None:
