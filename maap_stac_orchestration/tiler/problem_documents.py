@@ -54,7 +54,6 @@ _TOLD: dict[type[Exception], HTTPStatus] = {
     TileNotFoundError: HTTPStatus.NOT_FOUND,
     InvalidAssetName: HTTPStatus.NOT_FOUND,
     InvalidBandName: HTTPStatus.NOT_FOUND,
-    TileOutsideBounds: HTTPStatus.NOT_FOUND,
     PointOutsideBounds: HTTPStatus.NOT_FOUND,
     InvalidBounds: HTTPStatus.BAD_REQUEST,
     MaxArraySizeError: HTTPStatus.BAD_REQUEST,
@@ -62,8 +61,9 @@ _TOLD: dict[type[Exception], HTTPStatus] = {
     RioTilerError: HTTPStatus.BAD_REQUEST,
     ValidationError: HTTPStatus.BAD_REQUEST,
 }
-#: There is nothing to show where somebody looks, which is no error.
-_EMPTY = (EmptyMosaicError, NoAssetFoundError)
+#: There is nothing to show where somebody looks, which is no error: maps ask for all tiles of an item's box, and some
+#: touch the box alone.
+_EMPTY = (EmptyMosaicError, NoAssetFoundError, TileOutsideBounds)
 
 
 def add_problem_documents(app: FastAPI) -> None:

@@ -107,6 +107,12 @@ def test_a_tile_without_items_is_empty_and_no_error(tiler):
     assert (answer.status_code, answer.content) == (204, b"")
 
 
+def test_a_tile_beyond_an_item_is_empty_and_no_error(tiler, demo):
+    path = f"/collections/{COLLECTION}/items/{demo[1, 10, 7]['id']}/tiles/WebMercatorQuad/{ZOOM}/0/0.png"
+    answer = tiler.get(path, assets="red")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
 def test_tilejson_leads_to_tiles(tiler):
     answer = tiler.get(
         f"/collections/{COLLECTION}/WebMercatorQuad/tilejson.json",
