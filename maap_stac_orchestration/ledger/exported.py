@@ -7,6 +7,7 @@ which jobs items came from. Not here: what an export looks like (`pipeline.expor
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from maap_stac_orchestration.ledger.collections import Described
 from maap_stac_orchestration.ledger.connection import Connection
@@ -21,6 +22,28 @@ SELECT job.bucket, job.prefix, job.id
 FROM unnest(%(buckets)s::text[], %(prefixes)s::text[]) AS wanted (bucket, prefix)
 JOIN ledger.job ON job.bucket = wanted.bucket AND job.prefix = wanted.prefix
 """
+
+
+# By the beginning of the primary key.
+_LAST_WRITTEN = "SELECT max(written_at) FROM ledger.item WHERE collection = %(collection)s"
+
+_WRITTEN_SINCE = """
+SELECT id FROM ledger.item
+WHERE collection = %(collection)s AND id = ANY (%(ids)s)
+    AND (%(moment)s::timestamptz IS NULL OR written_at > %(moment)s::timestamptz)
+"""
+
+
+def last_written(conn: Connection, collection: str) -> datetime | None:
+    """When a job last wrote an item of a collection, UTC, by the database's clock; None where none did."""
+    row = conn.execute(_LAST_WRITTEN, {"collection": collection}).fetchone()
+    return None if row is None else row[0]
+
+
+def written_since(conn: Connection, collection: str, ids: Collection[str], moment: datetime | None) -> set[str]:
+    """Which of these items jobs wrote after a moment; all that jobs wrote where there is none."""
+    asked = {"collection": collection, "ids": list(ids), "moment": moment}
+    return {id for (id,) in conn.execute(_WRITTEN_SINCE, asked)}
 
 
 def described(conn: Connection, collection: str) -> Described | None:

@@ -31,6 +31,7 @@ from maap_stac_orchestration.ledger.connection import Connection
 from maap_stac_orchestration.ledger.records import timestamp
 from maap_stac_orchestration.pgstac import snapshot
 from maap_stac_orchestration.pgstac.collections import read_document
+from maap_stac_orchestration.pgstac.items import lock_writers
 from maap_stac_orchestration.pgstac.snapshot import Span
 from maap_stac_orchestration.pipeline import export_layout as layout
 from maap_stac_orchestration.pipeline.export_target import Target, open_target
@@ -148,6 +149,10 @@ def export_collection(
         StoreUnavailable, OSError: files could not be written; nothing of them is left, as far as the store lets.
         psycopg.Error: the database failed.
     """
+    # Whoever writes at this moment has ended when all is looked at, or has begun after it: what is written later has a
+    # later time.
+    with conn.transaction():
+        lock_writers(conn, [collection])
     with snapshot.one_moment(conn):
         document = _document(conn, collection)
         with open_target(address, overwrite=overwrite) as target:
@@ -292,6 +297,8 @@ class _Export:
         known = exported.described(self._conn, self._id)
         if known is not None:
             by = None if known.by is None else timestamp(known.by)
+            written = exported.last_written(self._conn, self._id)
+            mark["written"] = None if written is None else timestamp(written)
             mark |= {"owner": known.owner, "described": dict(known.fields), "described_by": by}
         document = layout.collection_document(
             self._document,

@@ -99,8 +99,7 @@ def restore(
     """Brings an export back; commits piece by piece, so that one that was stopped goes on when it is called again.
 
     An item that is in the collection as the export has it is left alone, and where all are, nothing is written at all.
-    Others are checked as those of jobs are, and written where they are missing, where the database has something else
-    than the job that the ledger knows wrote there, or where the export's is of a later job.
+    Others are checked as those of jobs are, and written unless a later job wrote what is there, or the same job since.
 
     Args:
         conn: a connection with nothing pending.
@@ -267,6 +266,7 @@ class _Restore:
         ids = [one["id"] for one in items]
         there = find(self._conn, self._id, ids)
         known = known_items.known(self._conn, self._id, ids)
+        since = exported.written_since(self._conn, self._id, ids, _time(self._export.mark.get("written")))
         origins = {one["id"]: origin for one in items if (origin := _origin(one)) is not None}
         documents: dict[str, dict[str, Any]] = {}
         for item in items:
@@ -274,7 +274,7 @@ class _Restore:
             before = known.get(id)
             if before is not None and (id not in origins or origins[id].username != before.username):
                 self._refuse(Problem(Code.ITEM_OWNED_BY_OTHER, id, f"The collection is {self._id}."))
-            elif before is not None and id in there and _is_newer(before, there[id], origins[id]):
+            elif before is not None and id in there and _is_newer(before, id in since, origins[id]):
                 self.counts[ItemResult.OLDER] += 1
             elif id in documents:
                 self._refuse(Problem(Code.ITEM_DUPLICATE, id))
@@ -287,37 +287,31 @@ class _Restore:
         if not loaded.ids:
             return None
         written = [documents[id] for id in loaded.ids]
-        return self._rows([one for one in written if one["id"] in origins], origins, known)
+        # Of the same version of an item the ledger knows more than an export tells, and what it knows stays.
+        told = {id for id, one in known.items() if id not in since and one.job_time == origins[id].job_time}
+        return self._rows([one for one in written if one["id"] in origins.keys() - told], origins)
 
-    def _rows(
-        self, items: Sequence[dict[str, Any]], origins: Mapping[str, _Origin], known: Mapping[str, KnownItem]
-    ) -> list[KnownItem]:
-        """What the ledger is to know of items that jobs wrote; what it knows of the same content is more, and stays."""
+    def _rows(self, items: Sequence[dict[str, Any]], origins: Mapping[str, _Origin]) -> list[KnownItem]:
+        """What the ledger is to know of items that jobs wrote."""
         jobs = exported.job_numbers(self._conn, {(one.bucket, one.job_prefix) for one in origins.values()})
-        rows = []
-        for item in items:
-            origin, hashed = origins[item["id"]], content_hash(item)
-            before = known.get(item["id"])
-            if before is not None and before.content_hash == hashed:
-                continue
-            rows.append(
-                KnownItem(
-                    collection=self._id,
-                    id=item["id"],
-                    job_id=jobs.get((origin.bucket, origin.job_prefix)),
-                    username=origin.username,
-                    job_time=origin.job_time,
-                    # An export does not say; the earliest that it can have been, so that the job's own is not older.
-                    catalog_modified=origin.job_time,
-                    content_hash=hashed,
-                    source_key=origin.source_key,
-                    # Nor which bytes: they come back when the job is read again.
-                    source_etag="",
-                    source_sha256="",
-                    run_id=origin.run_id,
-                )
-            )
-        return rows
+        return [self._row(item, origins[item["id"]], jobs) for item in items]
+
+    def _row(self, item: Mapping[str, Any], origin: _Origin, jobs: Mapping[tuple[str, str], int]) -> KnownItem:
+        return KnownItem(
+            collection=self._id,
+            id=item["id"],
+            job_id=jobs.get((origin.bucket, origin.job_prefix)),
+            username=origin.username,
+            job_time=origin.job_time,
+            # An export does not say; the earliest that it can have been, so that the job's own is not older.
+            catalog_modified=origin.job_time,
+            content_hash=content_hash(item),
+            source_key=origin.source_key,
+            # Nor which bytes: they come back when the job is read again.
+            source_etag="",
+            source_sha256="",
+            run_id=origin.run_id,
+        )
 
     def _record(self, detail: Mapping[str, Any]) -> None:
         detail = {**detail, "from": self._export.address}
@@ -360,15 +354,10 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one == {**other, "links": layout.kept_links(other)}
 
 
-def _is_newer(before: KnownItem, there: Mapping[str, Any], origin: _Origin) -> bool:
-    """Whether an item that is there is not to be replaced by the export's.
-
-    As its job wrote it, it is replaced by a later job's only. Of the job's own versions an export does not tell which
-    is the later one.
-    """
-    return before.job_time > origin.job_time or (
-        before.job_time == origin.job_time and content_hash(there) == before.content_hash
-    )
+def _is_newer(before: KnownItem, since: bool, origin: _Origin) -> bool:
+    """Whether an item that is there is not to be replaced by the export's: a later job wrote it, or the same job wrote
+    it again since the export was made."""
+    return before.job_time > origin.job_time or (before.job_time == origin.job_time and since)
 
 
 def _origin(item: Mapping[str, Any]) -> _Origin | None:

@@ -74,7 +74,7 @@ def documents(conn: Connection) -> dict[str, list[Any]]:
         "items": "SELECT pgstac.get_item(id, collection) FROM pgstac.items ORDER BY collection, id",
         "owners": "SELECT id, owner, described, described_by FROM ledger.collection ORDER BY id",
         "written by": """
-            SELECT collection, id, username, job_time, content_hash, source_key, run_id FROM ledger.item ORDER BY 1, 2
+            SELECT collection, id, username, job_time, source_key, run_id FROM ledger.item ORDER BY 1, 2
         """,
     }
     found = {name: conn.execute(sql).fetchall() for name, sql in questions.items()}
