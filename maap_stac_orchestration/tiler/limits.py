@@ -8,7 +8,11 @@ and takes any width and height.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -27,6 +31,9 @@ _LARGEST = {
     "scan_limit": 100_000,
     "time_limit": 20,
     "max_pixels": 4_194_304,
+    "histogram_bins": 1024,
+    # Percentiles.
+    "p": 100,
 }
 _SIZES = ("max_size", "width", "height")
 _MOST_ASSETS = 16
@@ -53,8 +60,31 @@ def within_limits(request: Request) -> None:
     if ("width" in names) != ("height" in names):
         # The other one would follow from the shape, and could be anything.
         raise BadParameter("width and height go together: give both, or max_size.")
+    _check_box(request.path_params)
+    for colormap in request.query_params.getlist("colormap"):
+        _check_colormap(colormap)
     if len(request.query_params.getlist("assets")) > _MOST_ASSETS:
         raise BadParameter(f"assets is given more than {_MOST_ASSETS} times.")
+
+
+def _check_box(path: Mapping[str, Any]) -> None:
+    """Whether the box in an address is one."""
+    edges = [_number(path[name]) for name in ("minx", "miny", "maxx", "maxy") if name in path]
+    if not edges or None in edges:  # no box, or titiler tells
+        return
+    left, bottom, right, top = (edge if edge is not None and isfinite(edge) else 0.0 for edge in edges)
+    if left == right or bottom >= top:
+        raise BadParameter("The box has no area: write minx,miny,maxx,maxy with miny below maxy.")
+
+
+def _check_colormap(colormap: str) -> None:
+    """Whether the values that a color map is for are numbers; titiler looks at the rest."""
+    try:
+        colors = json.loads(colormap)
+    except ValueError:  # titiler tells
+        return
+    if isinstance(colors, dict) and not all(re.fullmatch(r"-?\d{1,9}", value) for value in colors):
+        raise BadParameter("colormap: its keys are values of pixels, which are whole numbers.")
 
 
 def _number(value: Any) -> float | None:

@@ -62,7 +62,7 @@ _TOLD: dict[type[Exception], HTTPStatus] = {
     ValidationError: HTTPStatus.BAD_REQUEST,
 }
 #: There is nothing to show where somebody looks, which is no error: maps ask for all tiles of an item's box, and some
-#: touch the box alone.
+#: of them touch the box alone.
 _EMPTY = (EmptyMosaicError, NoAssetFoundError, TileOutsideBounds)
 
 

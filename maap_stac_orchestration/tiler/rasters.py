@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import attr
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rio_tiler.constants import WGS84_CRS
@@ -35,6 +36,7 @@ from maap_stac_orchestration.tiler.errors import (
     AssetRefused,
     AssetTrouble,
     AssetUnreadable,
+    BadParameter,
     LeftOut,
     StoreUnavailable,
 )
@@ -144,6 +146,11 @@ def _explained(method: Callable[P, T]) -> Callable[P, T]:
         except (RasterioError, AssetTrouble, StoreUnavailable) as error:
             reader: Any = args[0]
             raise reader.trouble(_told(error, reader.input)) from error
+        except IndexError as error:
+            raise BadParameter(f"The file has no such band: {error}.") from error
+        except CPLE_BaseError as error:
+            # One that rasterio did not make an error of its own of; seen for boxes without an area.
+            raise BadParameter(f"It cannot be drawn, for its place or size ({error}): ask for another area.") from error
 
     return explained
 
