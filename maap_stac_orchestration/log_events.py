@@ -236,7 +236,7 @@ EVENTS: dict[Event, Description] = {
         },
     ),
     Event.COLLECTION_CHANGED: Description(
-        "A person made, changed, deleted, brought back or handed over a collection, or a job of its owner described it.",
+        "A person made, changed, deleted, restored or handed over a collection, or a job of its owner described it.",
         {
             "change": "the number of the change in the audit trail",
             "action": "collection_created, collection_changed, collection_deleted, collection_restored or "
