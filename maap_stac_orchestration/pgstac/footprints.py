@@ -55,8 +55,12 @@ FROM (
     SELECT *, sum(pg_column_size(geometry)) OVER (ORDER BY datetime DESC, id) AS bytes FROM ({items}) AS found
 ) AS chosen
 CROSS JOIN LATERAL (
-    SELECT greatest(ST_XMax(chosen.geometry) - ST_XMin(chosen.geometry),
-                    ST_YMax(chosen.geometry) - ST_YMin(chosen.geometry)) AS size
+    -- As box2d: for that alone PostGIS reads no more than the beginning.
+    SELECT chosen.geometry::box2d::box3d AS bounds OFFSET 0
+) AS around
+CROSS JOIN LATERAL (
+    SELECT greatest(ST_XMax(around.bounds) - ST_XMin(around.bounds),
+                    ST_YMax(around.bounds) - ST_YMin(around.bounds)) AS size
     OFFSET 0
 ) AS box
 CROSS JOIN LATERAL (
@@ -71,7 +75,7 @@ CROSS JOIN LATERAL (
 ) AS simple
 CROSS JOIN LATERAL (
     SELECT CASE
-        WHEN read.vertices IS NULL THEN ST_SetSRID(chosen.geometry::box2d::geometry, 4326)
+        WHEN read.vertices IS NULL THEN ST_SetSRID(around.bounds::geometry, 4326)
         WHEN ST_NPoints(simple.geometry) <= %(vertices)s THEN simple.geometry
         ELSE (
             SELECT ST_CollectionHomogenize(ST_Collect(side.hull)) FROM (
