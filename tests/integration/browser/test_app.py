@@ -15,6 +15,7 @@ from maap_stac_orchestration.browser.app import create_app
 from maap_stac_orchestration.browser.build import build, result
 from maap_stac_orchestration.browser.making import Making
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.stack.parts import browser_remark
 from tests.conftest import free_port
 
 API = "https://stac.test/api"
@@ -143,10 +144,12 @@ def test_while_it_is_built_a_page_says_so_and_then_it_is_there(tmp_path, tools):
         assert requests.get(f"{url}/_mgmt/ping", timeout=10).status_code == 200
         health = requests.get(f"{url}/_mgmt/health", timeout=10)
         assert (health.status_code, health.json()["status"]) == (503, "building")
+        assert browser_remark(url) == health.json()["message"]
         build(builds, environment=tools.environment)
         go.touch()
         assert 'id="stac-browser"' in until_answers(url, 200).text
         assert requests.get(f"{url}/_mgmt/health", timeout=10).json() == {"status": "ready", "message": ""}
+        assert browser_remark(url) is None
 
 
 def test_where_it_cannot_be_built_a_page_says_why_until_somebody_has_built_it(tmp_path, tools):
