@@ -11,8 +11,11 @@ import pytest
 import rasterio
 from rio_cogeo import cog_info, cog_validate
 
+from maap_stac_orchestration.catalog.derived import derived
+from maap_stac_orchestration.catalog.schema import ExtensionSchemas
 from maap_stac_orchestration.demo.jobs import DemoJob, Layout, demo_jobs
 from maap_stac_orchestration.demo.outputs import OutputFile, output_files
+from tests.shared import published_schemas
 
 TIME = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 
@@ -103,3 +106,21 @@ def test_the_catalog_is_uploaded_before_what_it_leads_to(files, job):
     names = [file.name for file in files]
     assert names.index("catalog.json") < names.index(job.metadata_name(TIME))
     assert names.index("catalog.json") < names.index(f"{job.item_id}/{job.item_id}.json")
+
+
+@pytest.mark.parametrize("band", ["red", "green", "blue"])
+def test_the_item_tells_the_statistics_of_its_images(files, folder, job, band):
+    (told,) = document(files, f"{job.item_id}/{job.item_id}.json")["assets"][band]["raster:bands"]
+    with rasterio.open(folder / f"{band}.tif") as image:
+        values = image.read(1)
+    assert (told["data_type"], told["nodata"]) == (str(values.dtype), -9999)
+    # From a smaller version of the image.
+    assert told["statistics"]["mean"] == pytest.approx(values.mean(), rel=0.02)
+    assert told["statistics"]["stddev"] == pytest.approx(values.std(), rel=0.02)
+    assert sum(told["histogram"]["buckets"]) == 128 * 128
+
+
+def test_items_of_the_demo_are_valid_and_let_their_collection_be_shown_in_true_colour(files, job):
+    item = document(files, f"{job.item_id}/{job.item_id}.json")
+    assert derived([item])["renders"]["true-color"]["rescale"] == [[0, 2500]] * 3
+    assert ExtensionSchemas(published_schemas()).check(item) == []
