@@ -130,7 +130,7 @@ def _parameters(render: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     found = [("assets", f"{one}|bidx={','.join(bands)}" if bands else one) for one in assets]
     found += [("rescale", f"{low:.12g},{high:.12g}") for low, high in _ranges(render.get("rescale"))]
     nodata = render.get("nodata")
-    if _is_number(nodata) or nodata == "nan":
+    if _is_number(nodata) or nodata in ("nan", "inf", "-inf"):
         found.append(("nodata", str(nodata)))
     return (*found, *((name, render[name]) for name in _TEXTS if _is_text(render.get(name))))
 
