@@ -218,8 +218,10 @@ def _last_error(log: TextIO) -> str:
     lines = [line.strip() for line in Path(log.name).read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if re.match(r"npm error|npm ERR!|error\b|.*Error:", line, re.IGNORECASE)]
     found = [line for line in telling if "complete log of this run" not in line] or lines
-    words = re.sub(r"^npm (error|ERR!)\s*", "", found[min(2, len(found) - 1)] if found else "it said nothing")
-    return words[:200]
+    # npm begins with codes; a sentence comes third, or where it names the kind of error.
+    third = found[min(2, len(found) - 1)] if found else "it said nothing"
+    line = next((one for one in found if "Error: " in one), third)
+    return re.sub(r"^npm (error|ERR!)\s*", "", line)[:200]
 
 
 def licences(room: Path) -> str:
