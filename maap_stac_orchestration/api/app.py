@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 import maap_stac_orchestration
 from maap_stac_orchestration import log_events
 from maap_stac_orchestration.api import stac
-from maap_stac_orchestration.api.authentication import BEARER, Authentication, TokenCheck
+from maap_stac_orchestration.api.authentication import BEARER, Authentication, TokenCheck, username_of
 from maap_stac_orchestration.api.body_size import BodySize
 from maap_stac_orchestration.api.caching import Encodings, Revalidation
 from maap_stac_orchestration.api.database import connections
@@ -29,12 +29,12 @@ from maap_stac_orchestration.api.openapi import describe_errors
 from maap_stac_orchestration.api.pages.routes import add_pages, static_paths
 from maap_stac_orchestration.api.problem_documents import add_problem_documents
 from maap_stac_orchestration.api.public_address import PublicAddress
-from maap_stac_orchestration.api.request_id import REQUEST_ID, RequestIds
-from maap_stac_orchestration.api.request_log import RequestLog
 from maap_stac_orchestration.api.retry import retry_router
 from maap_stac_orchestration.api.webhooks import webhooks_router
 from maap_stac_orchestration.settings import Settings
 from maap_stac_orchestration.store.objects import ObjectStore
+from maap_stac_orchestration.web.request_id import REQUEST_ID, RequestIds
+from maap_stac_orchestration.web.request_log import RequestLog
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -110,6 +110,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         expose_headers=["ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", REQUEST_ID],
         max_age=600,
     )
-    app.add_middleware(RequestLog, metrics=requests)
+    app.add_middleware(RequestLog, quiet=("/_mgmt/",), username=username_of, observe=requests.observe)
     app.add_middleware(RequestIds)
     return app

@@ -149,6 +149,12 @@ def person_of(scope: Scope) -> Person | None:
     return person
 
 
+def username_of(scope: Scope) -> str | None:
+    """Whose token a request came with that was handled."""
+    person = person_of(scope)
+    return None if person is None else person.username
+
+
 class TokenCheck:
     """The middleware: refuses tokens that are not valid, and strangers where reading is closed."""
 

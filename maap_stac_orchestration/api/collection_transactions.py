@@ -28,7 +28,7 @@ from maap_stac_orchestration.api.authentication import Authentication
 from maap_stac_orchestration.api.database import ledger_connection
 from maap_stac_orchestration.api.parameters import Text
 from maap_stac_orchestration.api.preconditions import as_shown, read_before
-from maap_stac_orchestration.api.problem_documents import CHANGES, RESPONSES, ApiError, problem_response, problems
+from maap_stac_orchestration.api.problem_documents import CHANGES, RESPONSES, ApiError, problems
 from maap_stac_orchestration.catalog.document import NotJson, parse_strict_json
 from maap_stac_orchestration.governance.curation import Person
 from maap_stac_orchestration.ledger.changes import Author, Via
@@ -37,6 +37,7 @@ from maap_stac_orchestration.pipeline import curate
 from maap_stac_orchestration.pipeline.curate import Curated
 from maap_stac_orchestration.pipeline.registry import RegistryUnavailable
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.web.problem_documents import problem_response
 
 #: What the API announces: collections can be written, items cannot.
 CONFORMANCE = "https://api.stacspec.org/v1.0.0/collections/extensions/transaction"

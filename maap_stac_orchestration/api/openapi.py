@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from maap_stac_orchestration.api.problem_documents import MEDIA_TYPE, ProblemDetails
+from maap_stac_orchestration.web.problem_documents import MEDIA_TYPE, ProblemDetails
 
 _PROBLEM = f"#/components/schemas/{ProblemDetails.__name__}"
 #: What FastAPI says of every route that takes anything; here such an error is a problem document, with another status.

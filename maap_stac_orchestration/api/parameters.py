@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from maap_stac_orchestration.api.problem_documents import ApiError, InvalidParameter
+from maap_stac_orchestration.api.problem_documents import ApiError
 from maap_stac_orchestration.ledger.documents import Addresses
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.web.problem_documents import InvalidParameter
 
 #: So many digits are more than any row's number has, and few enough to be read as one.
 MOST_DIGITS = 19

@@ -1,57 +1,34 @@
-"""Errors as RFC 9457 problem documents, for every route of the application.
+"""Which errors of the API leave as which problem documents.
 
-Here belongs how an error leaves over HTTP. Not here: problems of a job's output, which are data (`problems`). The
-documents also carry `code` and `description`, which the STAC API specification asks of an error.
+Here belong the API's own errors, what its routes may answer with, and errors of the STAC API's libraries. Not here: the
+documents, and errors that the tiler meets too (`web.problem_documents`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import asyncpg
 import psycopg
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from psycopg_pool import PoolTimeout, TooManyRequests
-from pydantic import BaseModel, Field
+from fastapi.responses import Response
 from stac_fastapi.api.errors import DEFAULT_STATUS_CODES
-from starlette.exceptions import HTTPException
 
-from maap_stac_orchestration.api.request_id import REQUEST_ID
 from maap_stac_orchestration.ledger.connection import DatabaseUnavailable
+from maap_stac_orchestration.web.problem_documents import (
+    InvalidParameter,
+    ProblemDetails,
+    add_common_problem_documents,
+    database_away,
+    database_unmigrated,
+    logged,
+    problem_response,
+)
 
 log = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
-
-
-class InvalidParameter(BaseModel):
-    """One thing wrong with what the client sent."""
-
-    parameter: str = Field(description="The parameter's name, or the path of a value in the body.")
-    message: str = Field(description="What is wrong with it.")
-
-
-class ProblemDetails(BaseModel):
-    """A problem document (RFC 9457)."""
-
-    type: str = "about:blank"
-    title: str = Field(description="The HTTP status in words.")
-    status: int
-    detail: str = Field(description="What is wrong, in a sentence.")
-    instance: str = Field(description="The path that was asked for.")
-    code: str = Field(description="A short name of the error.")
-    description: str = Field(description="The same as detail, where STAC clients look for it.")
-    errors: list[InvalidParameter] | None = Field(default=None, description="For 400: each parameter that is wrong.")
-
-
-#: Gives an error as a page; None for those who are told by the document.
-ErrorPage = Callable[[Request, ProblemDetails, Mapping[str, str]], Response | None]
 
 # What each status means here, for the OpenAPI document.
 _MEANINGS = {
@@ -114,16 +91,12 @@ class ApiError(Exception):
 
 def add_problem_documents(app: FastAPI) -> None:
     """Makes every error of the application a problem document."""
+    add_common_problem_documents(app)
     app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
     for kind, status in DEFAULT_STATUS_CODES.items():
         app.add_exception_handler(kind, _stac(HTTPStatus(status)))
     for unavailable in (
         DatabaseUnavailable,
-        PoolTimeout,
-        TooManyRequests,
-        psycopg.OperationalError,
         asyncpg.PostgresConnectionError,
         asyncpg.CannotConnectNowError,
         asyncpg.TooManyConnectionsError,
@@ -131,21 +104,15 @@ def add_problem_documents(app: FastAPI) -> None:
         ConnectionError,
         TimeoutError,
     ):
-        app.add_exception_handler(unavailable, _unavailable)
-    for unmigrated in (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.InvalidSchemaName,
-        asyncpg.UndefinedTableError,
-        asyncpg.InvalidSchemaNameError,
-    ):
-        app.add_exception_handler(unmigrated, _unmigrated)
+        app.add_exception_handler(unavailable, database_away)
+    for unmigrated in (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        app.add_exception_handler(unmigrated, database_unmigrated)
     app.add_exception_handler(asyncpg.UndefinedFunctionError, _undefined)
     # The STAC API alone asks by asyncpg; pgstac makes SQL of searches, and what it stumbles over is what was asked.
     for senseless in (asyncpg.DataError, asyncpg.RaiseError, asyncpg.SyntaxOrAccessError):
         app.add_exception_handler(senseless, _senseless)
     for cancelled in (psycopg.errors.QueryCanceled, asyncpg.QueryCanceledError):
         app.add_exception_handler(cancelled, _too_slow)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def error_response(request: Request, error: Exception) -> Response | None:
@@ -161,64 +128,11 @@ async def error_response(request: Request, error: Exception) -> Response | None:
     return None
 
 
-def problem_response(
-    request: Request,
-    status: HTTPStatus,
-    detail: str,
-    *,
-    code: str | None = None,
-    errors: Sequence[InvalidParameter] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """A problem document, or the page that says the same, as a response."""
-    document = ProblemDetails(
-        title=status.phrase,
-        status=status.value,
-        detail=detail,
-        instance=request.url.path,
-        code=code or status.phrase.replace(" ", ""),
-        description=detail,
-        errors=list(errors) or None,
-    )
-    # Set where people, who read pages, may have asked (`pages.errors`).
-    error_page: ErrorPage | None = getattr(request.app.state, "error_page", None)
-    page = error_page(request, document, headers or {}) if error_page else None
-    if page is not None:
-        return page
-    return JSONResponse(
-        document.model_dump(exclude_none=True), status.value, media_type=MEDIA_TYPE, headers=dict(headers or {})
-    )
-
-
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return problem_response(
         request, error.status, error.detail, code=error.code, errors=error.errors, headers=error.headers
     )
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    errors = [_invalid_parameter(one) for one in jsonable_encoder(error.errors(), custom_encoder={bytes: repr})]
-    # The first part of a sentence each; a client with one typo reads one sentence.
-    detail = " ".join(f"{one.parameter}: {one.message}." for one in errors)
-    return problem_response(request, HTTPStatus.BAD_REQUEST, detail, code="InvalidParameter", errors=errors)
-
-
-def _invalid_parameter(error: Mapping[str, Any]) -> InvalidParameter:
-    # The first part of the location says where it was found: query, path or body.
-    place = [str(part) for part in error["loc"][1:]] or [str(part) for part in error["loc"]]
-    message = "this parameter is not known" if error["type"] == "extra_forbidden" else error["msg"]
-    return InvalidParameter(parameter=".".join(place), message=message.removeprefix("Value error, ").rstrip("."))
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    detail = error.detail if isinstance(error.detail, str) else str(error.detail)
-    if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
-        detail = f"There is nothing at {request.url.path}."
-    return problem_response(request, status, detail, headers=error.headers)
 
 
 def _stac(status: HTTPStatus) -> Any:
@@ -230,31 +144,9 @@ def _stac(status: HTTPStatus) -> Any:
     return handler
 
 
-async def _unavailable(request: Request, error: Exception) -> Response:
-    # Once a line, without the traceback: an outage brings thousands of these.
-    log.warning("%s %s: the database does not answer: %s", request.method, request.url.path, error)
-    return problem_response(
-        request,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database does not answer; try again in a moment.",
-        code="DatabaseUnavailable",
-        headers={"Retry-After": "5"},
-    )
-
-
-async def _unmigrated(request: Request, error: Exception) -> Response:
-    log.error("%s %s: the database lacks what is asked for: %s", request.method, request.url.path, error)
-    return problem_response(
-        request,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database is not ready: an operator has to run `maap-stac migrate`.",
-        code="DatabaseNotMigrated",
-    )
-
-
 async def _undefined(request: Request, error: Exception) -> Response:
     # `1 = 'a' + 2` lacks an operator, and is what somebody asked for; a function that is missing is one of pgstac's.
-    return await (_senseless if str(error).startswith("operator") else _unmigrated)(request, error)
+    return await (_senseless if str(error).startswith("operator") else database_unmigrated)(request, error)
 
 
 async def _senseless(request: Request, error: Exception) -> Response:
@@ -266,24 +158,8 @@ async def _senseless(request: Request, error: Exception) -> Response:
     return problem_response(request, HTTPStatus.BAD_REQUEST, told, code="SearchUnusable")
 
 
-async def _too_slow(request: Request, error: Exception) -> Response:
-    log.warning("%s %s took too long: %s", request.method, request.url.path, error)
-    return problem_response(
-        request,
-        HTTPStatus.GATEWAY_TIMEOUT,
-        "The database took too long over this; ask for less, for example within one collection.",
-        code="TooSlow",
-    )
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # What went wrong stands in the log, which starlette writes; it is nothing for a stranger to read. This response is
-    # made outside of the middleware that names the request in all others.
-    request_id = getattr(request.state, "request_id", None)
-    return problem_response(
-        request,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong here; it was logged.",
-        code="InternalError",
-        headers={REQUEST_ID: request_id} if request_id else None,
-    )
+_too_slow = logged(
+    HTTPStatus.GATEWAY_TIMEOUT,
+    "The database took too long over this; ask for less, for example within one collection.",
+    "TooSlow",
+)

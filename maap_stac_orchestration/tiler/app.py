@@ -52,7 +52,9 @@ def create_app(settings: Settings | None = None, tiler_settings: TilerSettings |
     from maap_stac_orchestration.tiler.database import connections
     from maap_stac_orchestration.tiler.limits import within_limits
     from maap_stac_orchestration.tiler.problem_documents import add_problem_documents
-    from maap_stac_orchestration.tiler.responses import REQUEST_ID, Caching, RequestLog
+    from maap_stac_orchestration.tiler.responses import Caching
+    from maap_stac_orchestration.web.request_id import REQUEST_ID, RequestIds
+    from maap_stac_orchestration.web.request_log import RequestLog
 
     rasters.Raster.allowed = rasters.Allowed.of((*configured.buckets, *configured.readable_buckets), tiler.https_hosts)
     app = FastAPI(
@@ -82,7 +84,8 @@ def create_app(settings: Settings | None = None, tiler_settings: TilerSettings |
         expose_headers=["Content-Bbox", "Content-Crs", "Retry-After", REQUEST_ID],
         max_age=600,
     )
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, quiet=(HEALTH, PING))
+    app.add_middleware(RequestIds)
     return app
 
 

@@ -109,7 +109,7 @@ def test_the_root_path_is_a_path_without_a_slash_at_its_end(
 def test_what_is_no_path_is_told(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     monkeypatch.delenv("MAAP_STAC_PUBLIC_URL", raising=False)
     monkeypatch.setenv("MAAP_STAC_ROOT_PATH", written)
-    with pytest.raises(SettingsError, match="MAAP_STAC_ROOT_PATH is .* write a path that begins with a slash"):
+    with pytest.raises(SettingsError, match=r"MAAP_STAC_ROOT_PATH is .* write a path that begins with a slash"):
         Settings.from_environment()
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from maap_stac_orchestration.api.pages.rendering import ROOT, Pages, root
-from maap_stac_orchestration.api.problem_documents import ProblemDetails
+from maap_stac_orchestration.web.problem_documents import ProblemDetails
 
 _TITLES = {
     HTTPStatus.BAD_REQUEST: "This address cannot be answered",

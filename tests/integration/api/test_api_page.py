@@ -64,7 +64,7 @@ def test_the_examples_print_what_the_page_says(api: Api, shared_database: str) -
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(example.replace(ADDRESS, api.url), known)
-        assert printed.getvalue().splitlines() == re.findall(r"^#> (.*)$", example, re.MULTILINE), example
+        assert printed.getvalue().splitlines() == re.findall(r"^# > (.*)$", example, re.MULTILINE), example
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ from stac_pydantic.item import Item
 
 from maap_stac_orchestration.api import catalogs
 from maap_stac_orchestration.api.app import create_app
-from maap_stac_orchestration.api.problem_documents import MEDIA_TYPE
 from maap_stac_orchestration.ledger import collections as ledger_collections
 from maap_stac_orchestration.pgstac.collections import delete_with_items
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.web.problem_documents import MEDIA_TYPE
 from tests.conftest import BUCKET
 from tests.integration.api.conftest import Api
 from tests.integration.pipeline.batches import Written, document, ingest

@@ -22,9 +22,9 @@ from schemathesis.config import GenerationConfig
 
 from maap_stac_orchestration.api.app import create_app
 from maap_stac_orchestration.api.body_size import LARGEST_BODY
-from maap_stac_orchestration.api.problem_documents import MEDIA_TYPE
 from maap_stac_orchestration.governance.registry import load_registry
 from maap_stac_orchestration.settings import Settings
+from maap_stac_orchestration.web.problem_documents import MEDIA_TYPE
 from tests.conftest import BUCKET, MotoStore
 from tests.integration.api.callers import GRANT, Caller, signed_in
 from tests.integration.api.conftest import Api, running

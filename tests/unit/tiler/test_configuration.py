@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from maap_stac_orchestration.settings import SettingsError
-from maap_stac_orchestration.tiler.database import connection_options
 from maap_stac_orchestration.store.gdal import gdal_configuration
+from maap_stac_orchestration.tiler.database import connection_options
 from maap_stac_orchestration.tiler.settings import TilerSettings
 
 

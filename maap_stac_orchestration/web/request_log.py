@@ -1,36 +1,55 @@
-"""What is told of each request: a log event, and counts for metrics.
+"""What is told of each request: a log event, and whatever an application counts besides.
 
 Here belongs watching a request from its beginning to the end of its answer. Not here: its name (`request_id`), who
-makes it (`authentication`), and in which form counts are told (`metrics`).
+makes it, and in which form counts are told.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maap_stac_orchestration import log_events
-from maap_stac_orchestration.api.authentication import person_of
-from maap_stac_orchestration.api.metrics import RequestMetrics
 
-#: Machines ask for these every few seconds; that all is well needs no line.
-_WATCHED = "/_mgmt/"
 _LONGEST_PATH = 500
+
+#: Method, route, status and seconds of a request; route and status are None where there was none.
+Observer = Callable[[str, str | None, int | None, float], None]
+
+
+def _nobody(scope: Scope) -> str | None:
+    return None
+
+
+def _uncounted(method: str, route: str | None, status: int | None, seconds: float) -> None:
+    """Counts nothing."""
 
 
 class RequestLog:
     """The middleware; it stands right behind the one that names requests."""
 
-    def __init__(self, app: ASGIApp, *, metrics: RequestMetrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        quiet: tuple[str, ...],
+        username: Callable[[Scope], str | None] = _nobody,
+        observe: Observer = _uncounted,
+    ) -> None:
         """As ASGI has it.
 
         Args:
             app: what comes next.
-            metrics: what counts requests.
+            quiet: beginnings of routes that machines ask for every few seconds; that all is well needs no line.
+            username: who makes a request.
+            observe: is told of every request.
         """
         self.app = app
-        self._metrics = metrics
+        self._quiet = quiet
+        self._username = username
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request; everything but HTTP passes."""
@@ -59,9 +78,8 @@ class RequestLog:
             seconds = time.perf_counter() - began
             # Also of routes that take paths, and found by whichever router; None where none was.
             route: str | None = getattr(scope.get("route"), "path", None)
-            self._metrics.observe(scope["method"], route, status, seconds)
-            if not (status is not None and status < 400 and str(route or "").startswith(_WATCHED)):
-                person = person_of(scope)
+            self._observe(scope["method"], route, status, seconds)
+            if not (status is not None and status < 400 and str(route or "").startswith(self._quiet)):
                 log_events.emit(
                     log_events.Event.HTTP_REQUEST,
                     method=scope["method"],
@@ -70,5 +88,5 @@ class RequestLog:
                     status=status,
                     milliseconds=round(seconds * 1000, 1),
                     bytes=size,
-                    username=None if person is None else person.username,
+                    username=self._username(scope),
                 )
