@@ -76,6 +76,18 @@ def _tile_address(value: str) -> str:
     return value
 
 
+def _algorithm_address(value: str) -> str:
+    # In the host a name would lead to wherever whoever chose the name likes.
+    place = re.match(r"https?://[^/{}\s]+/", value)
+    braces = set(re.findall(r"\{(.*?)\}", value))
+    if not place or "algorithm" not in braces or braces - {"algorithm", "version"}:
+        raise ValueError(
+            "write an address with {algorithm}, and {version} if need be, in its path, for example"
+            " https://repo.example.org/{algorithm}/-/tree/{version}, or leave it unset"
+        )
+    return value
+
+
 def _words_of_text(value: str) -> str:
     if not value.strip():
         raise ValueError("it is empty; leave it unset, or write what it should be")
@@ -107,6 +119,7 @@ def _path(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_not_negative)]
 Address = Annotated[str, AfterValidator(_address)]
 TileAddress = Annotated[str, AfterValidator(_tile_address)]
+AlgorithmAddress = Annotated[str, AfterValidator(_algorithm_address)]
 Text = Annotated[str, AfterValidator(_words_of_text)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -179,6 +192,10 @@ class Settings(BaseSettings):
     browser_files: Text | None = Field(
         default=None,
         description="A build of STAC Browser to serve: a folder or .tar.gz; without it a checkout builds its own.",
+    )
+    algorithm_url: AlgorithmAddress | None = Field(
+        default=None,
+        description="Where people read about an algorithm, with {algorithm} and {version}; collections link there.",
     )
     basemap_url: TileAddress | None = Field(
         default=None,

@@ -63,6 +63,8 @@ class FaithfulClient(CoreCrudClient):
 
     #: Where people reach the tiler, None where there is none.
     tiler_url: str | None = attr.ib(default=None)
+    #: Where people read about an algorithm, None where nowhere.
+    algorithm_url: str | None = attr.ib(default=None)
 
     async def all_collections(self, *args: Any, **kwargs: Any) -> Collections:
         """What `GET /collections` gives."""
@@ -81,7 +83,9 @@ class FaithfulClient(CoreCrudClient):
 
     def add_links(self, collection: Any, request: Request) -> None:
         """Adds to a collection, which has its links within the STAC API, where else it can be seen."""
-        collection["links"] += served_links(collection, get_base_url(request), self.tiler_url)
+        collection["links"] += served_links(
+            collection, get_base_url(request), tiler=self.tiler_url, algorithm=self.algorithm_url
+        )
 
     async def get_search(self, *args: Any, **kwargs: Any) -> ItemCollection:
         """What `GET /search` gives."""

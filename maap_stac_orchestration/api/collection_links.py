@@ -1,4 +1,4 @@
-"""Links that a collection is served with: to pages about it and its jobs, to its mosaic in the tiler, to its licence.
+"""Links that a collection is served with: to pages about it and its jobs, its algorithm, mosaic and licence.
 
 Here belongs which links these are. They are made for each answer and never stored, since addresses of services change.
 Not here: links that hold the catalog together, which stac-fastapi makes, and those that follow from items
@@ -28,7 +28,9 @@ _LICENSES: Final = {
 }
 
 
-def served_links(collection: Mapping[str, Any], base: str, tiler: str | None) -> list[dict[str, Any]]:
+def served_links(
+    collection: Mapping[str, Any], base: str, *, tiler: str | None, algorithm: str | None
+) -> list[dict[str, Any]]:
     """The links that are added to a collection in an answer; each carries a mark, by which it is known when a client
     sends it back.
 
@@ -36,8 +38,14 @@ def served_links(collection: Mapping[str, Any], base: str, tiler: str | None) ->
         collection: the document as it is served.
         base: the base URL of the request, with a slash at its end.
         tiler: where people reach the tiler, None where there is none.
+        algorithm: where people read about an algorithm, with `{algorithm}` and `{version}` in it; None where nowhere.
     """
-    links = [*_pages(collection, base), *_mosaic(collection, tiler), *_license(collection)]
+    links = [
+        *_pages(collection, base),
+        *_algorithm(collection, algorithm),
+        *_mosaic(collection, tiler),
+        *_license(collection),
+    ]
     return [{**link, SERVED: True} for link in links]
 
 
@@ -65,6 +73,20 @@ def _pages(collection: Mapping[str, Any], base: str) -> Iterator[dict[str, str]]
             "title": "The jobs that wrote its items, and how they ended",
             "href": urljoin(base, f"status/jobs?{urlencode(group)}"),
         }
+
+
+def _algorithm(collection: Mapping[str, Any], address: str | None) -> Iterator[dict[str, str]]:
+    """By the relation of the processing extension; nothing for collections that several algorithms share."""
+    name, version = collection.get("maap:algorithm"), collection.get("maap:algorithm_version")
+    if address is None or not isinstance(name, str) or not name or ("{version}" in address and not version):
+        return
+    version = version if isinstance(version, str) else ""
+    yield {
+        "rel": "processing-software",
+        "type": "text/html",
+        "title": " ".join(part for part in ("The algorithm", name, version) if part),
+        "href": address.replace("{algorithm}", quote(name, safe="")).replace("{version}", quote(version, safe="")),
+    }
 
 
 def _mosaic(collection: Mapping[str, Any], tiler: str | None) -> Iterator[dict[str, str]]:

@@ -92,6 +92,7 @@ def add_stac_api(app: FastAPI, settings: StacSettings, configured: Settings, aut
         pgstac_search_model=post_model,
         landing_page_id=settings.stac_fastapi_landing_id,
         tiler_url=configured.tiler_url,
+        algorithm_url=configured.algorithm_url,
     )
     transactions = CollectionTransactions(configured, settings, authentication, client)
     catalogs = CatalogsOfUsers(client, extensions.item_collection)

@@ -120,3 +120,19 @@ def test_two_root_paths_that_differ_are_told(monkeypatch: pytest.MonkeyPatch) ->
         Settings.from_environment()
     monkeypatch.setenv("MAAP_STAC_ROOT_PATH", "/api")
     assert Settings.from_environment().root_path == "/api"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://repo.example/{version}",
+        "https://{algorithm}.example/",
+        "https://repo.example/{algorithm}/{tag}",
+        "javascript:alert({algorithm})",
+        "repo.example/{algorithm}",
+    ],
+)
+def test_what_leads_to_no_algorithm_is_told(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("MAAP_STAC_ALGORITHM_URL", written)
+    with pytest.raises(SettingsError, match=r"MAAP_STAC_ALGORITHM_URL is .* write an address with \{algorithm\}"):
+        Settings.from_environment()

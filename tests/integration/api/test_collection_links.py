@@ -16,6 +16,7 @@ from tests.integration.api.conftest import Api
 
 ID = "ana__flood map__v1"
 TILER = "https://tiles.example/tiler"
+ALGORITHM = "https://repo.example/{algorithm}/-/tree/{version}"
 
 
 def collection(**changed: Any) -> dict[str, Any]:
@@ -39,16 +40,17 @@ def collection(**changed: Any) -> dict[str, Any]:
 
 
 def links(**changed: Any) -> dict[str, str]:
-    served = served_links(collection(**changed), "https://stac.example/root/", TILER)
+    served = served_links(collection(**changed), "https://stac.example/root/", tiler=TILER, algorithm=ALGORITHM)
     return {link["rel"]: link["href"] for link in served}
 
 
-def test_a_collection_leads_to_its_pages_its_jobs_its_mosaic_and_its_licence() -> None:
+def test_a_collection_leads_to_its_pages_jobs_algorithm_mosaic_and_licence() -> None:
     tiles = f"{TILER}/collections/ana__flood%20map__v1"
     query = "assets=red&assets=green&assets=blue&rescale=0,3000&rescale=0,3000&rescale=0,3000"
     assert links() == {
         "related": "https://stac.example/root/status/collections/ana__flood%20map__v1",
         "via": "https://stac.example/root/status/jobs?username=ana&algorithm=flood+map&version=v1",
+        "processing-software": "https://repo.example/flood%20map/-/tree/v1",
         "xyz": f"{tiles}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}?{query}",
         "tilejson": f"{tiles}/WebMercatorQuad/tilejson.json?{query}",
         "license": "https://creativecommons.org/licenses/by/4.0/",
@@ -64,6 +66,8 @@ def test_a_collection_leads_to_its_pages_its_jobs_its_mosaic_and_its_licence() -
         ({"license": "My-Licence"}, {"license"}),
         ({"links": [{"rel": "license", "href": "https://example.org/terms"}]}, {"license"}),
         ({"maap:username": None}, {"via"}),
+        ({"maap:algorithm": None}, {"via", "processing-software"}),
+        ({"maap:algorithm_version": None}, {"processing-software"}),
     ],
 )
 def test_what_is_not_known_is_no_link(changed: dict[str, Any], missing: set[str]) -> None:
@@ -78,7 +82,7 @@ def test_a_band_of_an_image_is_shown_alone() -> None:
 def test_links_that_a_client_sends_back_are_not_kept() -> None:
     document = collection()
     own = {"rel": "tilejson", "href": "https://example.org/own.json"}
-    served = [own, *served_links(document, "https://stac.example/", TILER)]
+    served = [own, *served_links(document, "https://stac.example/", tiler=TILER, algorithm=None)]
     assert curated_collection({**document, "id": "floods", "links": served})["links"] == [own]
 
 
