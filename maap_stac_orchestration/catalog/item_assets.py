@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,19 @@ _OF_A_BAND: Final = (
     *("scale", "offset", "sampling", "spatial_resolution", "bits_per_sample"),
     *("raster:scale", "raster:offset", "raster:sampling", "raster:spatial_resolution", "raster:bits_per_sample"),
 )
+#: What of these are numbers, by their names without prefix; and those of them that are above nothing.
+_MEASURES: Final = frozenset(
+    {"gsd", "center_wavelength", "full_width_half_max", "spatial_resolution", "bits_per_sample"}
+)
+_NUMBERS: Final = frozenset({"scale", "offset", *_MEASURES})
+#: STAC 1.1, data-values.json.
+_DATA_TYPES: Final = frozenset(
+    {
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"),
+        *("cint16", "cint32", "cfloat32", "cfloat64", "other"),
+    }
+)
+NOT_FINITE: Final = frozenset({"nan", "inf", "-inf"})
 BANDS: Final = ("bands", "raster:bands", "eo:bands")
 
 Assets = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -93,9 +107,13 @@ def agreed(values: Iterable[Any]) -> Any:
     return first
 
 
-def is_short(value: object) -> bool:
-    """Whether a value is one word, number or sentence, and not data."""
-    return isinstance(value, int | float | bool) or (isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT)
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number that every reader of JSON takes: a whole one has 64 bits at most."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return isinstance(value, float) and isfinite(value)
 
 
 def _definition(assets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -121,12 +139,24 @@ def _bands(lists: Sequence[object]) -> list[dict[str, Any]]:
 def _scalars(mappings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for name in names:
         value = agreed(each.get(name) for each in mappings)
-        if is_short(value):
+        if _is_right(name.rpartition(":")[2], value):
             yield name, value
 
 
+def _is_right(name: str, value: Any) -> bool:
+    """Whether a value is of the kind that STAC has for a field, and short."""
+    if name in _NUMBERS:
+        return is_number(value) and (value > 0 or name not in _MEASURES)
+    if name == "nodata":
+        return is_number(value) or (isinstance(value, str) and value in NOT_FINITE)
+    if name == "data_type":
+        return isinstance(value, str) and value in _DATA_TYPES
+    return _is_word(value)
+
+
 def _is_word(value: object) -> bool:
-    return isinstance(value, str) and is_short(value)
+    """Whether a value is one word or sentence, and not data."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

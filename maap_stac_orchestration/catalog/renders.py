@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from maap_stac_orchestration.catalog.item_assets import BANDS, Assets, agreed
+from maap_stac_orchestration.catalog.item_assets import BANDS, NOT_FINITE, Assets, agreed, is_number
 
 EXTENSION: Final = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 
@@ -23,7 +23,7 @@ TRUE_COLOR: Final = "true-color"
 MOST_RENDERS: Final = 8
 
 #: Names under which a job's document or a curator may have put what people expect to see first.
-_FIRST: Final = (TRUE_COLOR, "true_color", "truecolor", "natural-color", "natural_color", "color", "rgb", "visual")
+FIRST: Final = (TRUE_COLOR, "true_color", "truecolor", "natural-color", "natural_color", "color", "rgb", "visual")
 _VISUAL: Final = frozenset({"visual", "rgb", "true-color", "true_color", "truecolor"})
 _COLORS: Final = ("red", "green", "blue")
 _RASTERS: Final = ("image/tiff", "image/vnd.stac.geotiff", "image/jp2")
@@ -74,7 +74,7 @@ def first_render(told: object) -> tuple[str, Mapping[str, Any]] | None:
     if not isinstance(told, Mapping):
         return None
     usable = {name: one for name, one in told.items() if isinstance(one, Mapping) and _keys(one)}
-    name = next((name for name in (*_FIRST, *usable) if name in usable), None)
+    name = next((name for name in (*FIRST, *usable) if name in usable), None)
     return None if name is None else (name, usable[name])
 
 
@@ -197,7 +197,7 @@ def _stretched(places: Sequence[Sequence[Band]], number: int) -> dict[str, Any]:
         if shown is not None:
             said["rescale"] = [list(shown)] * number
     nodata = agreed(band.get("nodata") for place in places for band in place)
-    if _number(nodata) is not None or nodata in ("nan", "inf", "-inf"):
+    if _number(nodata) is not None or (isinstance(nodata, str) and nodata in NOT_FINITE):
         said["nodata"] = nodata
     return said
 
@@ -303,10 +303,5 @@ def _list(value: object) -> list[Any]:
 
 
 def _number(value: object) -> float | None:
-    """The value where it is a finite number that fits."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    """The value where it is a number."""
+    return value if isinstance(value, int | float) and is_number(value) else None

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import orjson
 
+from maap_stac_orchestration.catalog.item_assets import is_number
+
 #: Values that are told one by one; a text that takes more of them is left out.
 MOST_VALUES: Final = 20
 #: Properties that are told.
@@ -139,7 +141,7 @@ def _kind(value: object) -> str | None:
     if isinstance(value, str):
         return "text" if 0 < len(value) <= _LONGEST and not _TIME.match(value) else None
     if isinstance(value, int | float):
-        return "number" if -1e300 < value < 1e300 else None
+        return "number" if is_number(value) and -1e300 < value < 1e300 else None
     return None
 
 

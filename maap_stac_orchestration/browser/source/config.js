@@ -7,6 +7,8 @@
 const TILES = "WebMercatorQuad";
 /** Pixels of the longer side of a preview. */
 const PREVIEW_SIZE = 512;
+/** Names of renders that people expect to see first, as in ../../catalog/renders.py. */
+const FIRST = ["true-color", "true_color", "truecolor", "natural-color", "natural_color", "color", "rgb", "visual"];
 /** What the render extension and the tiler call alike. */
 const SAME_NAME = ["expression", "nodata", "colormap_name", "color_formula", "resampling"];
 
@@ -28,8 +30,9 @@ function text(value) {
  */
 function renderParameters(render) {
   const parameters = new URLSearchParams();
+  const bands = Array.isArray(render.bidx) && render.bidx.length > 0 ? `|bidx=${render.bidx.join(",")}` : "";
   for (const asset of render.assets || []) {
-    parameters.append("assets", asset);
+    parameters.append("assets", asset + bands);
   }
   for (const range of render.rescale || []) {
     parameters.append("rescale", range.join(","));
@@ -45,10 +48,12 @@ function renderParameters(render) {
   return parameters;
 }
 
-/** The first way to show a collection; null where it tells of none. */
+/** The way to show a collection that people should see first; null where it tells of none. */
 function firstRender(collection) {
-  const [render] = Object.values((collection && collection.renders) || {});
-  return render && Array.isArray(render.assets) && render.assets.length > 0 ? render : null;
+  const renders = Object.entries((collection && collection.renders) || {});
+  const usable = new Map(renders.filter(([, one]) => one && Array.isArray(one.assets) && one.assets.length > 0));
+  const name = [...FIRST, ...usable.keys()].find((one) => usable.has(one));
+  return name === undefined ? null : usable.get(name);
 }
 
 function collectionPath(id) {
@@ -162,7 +167,13 @@ function assetParameters(asset, collection) {
   const ranges = (render && render.rescale) || [];
   // One range is for all assets; more are in the assets' order.
   const range = ranges[ranges.length > 1 ? render.assets.indexOf(key) : 0];
-  return renderParameters({ assets: [key], rescale: range ? [range] : [], nodata: render && render.nodata });
+  const alone = Boolean(render) && render.assets.length === 1;
+  return renderParameters({
+    assets: [key],
+    bidx: alone ? render.bidx : undefined,
+    rescale: alone ? ranges : range ? [range] : [],
+    nodata: render && render.nodata,
+  });
 }
 
 module.exports = {

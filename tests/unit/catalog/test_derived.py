@@ -298,3 +298,12 @@ def test_what_follows_is_valid_by_the_published_render_extension(items: list[dic
     if "renders" in fields:
         schemas = ExtensionSchemas(published_schemas())
         assert schemas.check(collection({**fields, "stac_extensions": [RENDER]})) == []
+
+
+def test_whole_numbers_that_not_every_reader_takes_are_not_told() -> None:
+    huge = 2**70
+    asset = {"href": "s3://bucket/a.tif", "type": COG, "gsd": huge, "raster:bands": [{"nodata": huge}]}
+    fields = derived([item({"red": asset}, {"count": huge, "gsd": 30})] * 3)
+    assert fields["summaries"] == {"gsd": [30]}
+    assert "gsd" not in fields["item_assets"]["red"]
+    assert all("nodata" not in render for render in fields["renders"].values())
