@@ -174,9 +174,12 @@ def test_one_asset_of_an_item_can_be_put_on_the_map(page, items, browser_url):
         page.get_by_role("button", name="Show on map").first.click()
 
 
-def test_items_are_searched_by_what_they_carry(page, items, browser_url):
+def test_items_are_searched(page, items, browser_url):
     page.goto(f"{browser_url}/search")
     page.get_by_role("tab", name="Search for Items").click()
+    page.get_by_text("Enter one or more Item IDs...").click()
+    page.keyboard.type(items[0])
+    page.keyboard.press("Enter")
     page.get_by_role("tabpanel").get_by_role("button", name="Submit").last.click()
     expect(page.locator(".items").get_by_role("link", name=items[0]).first).to_be_visible()
     until_drawn(page, "footprint", 100)

@@ -212,7 +212,7 @@ def test_everything_works_without_a_script(api: Api, known: Known, open_page: Op
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
     page.get_by_label("State").select_option("Partial")
     page.get_by_role("button", name="Show").click()
-    page.get_by_role("row").nth(1).get_by_role("link").click()
+    page.get_by_role("row").nth(1).get_by_role("link").first.click()
     expect(page.locator(".verdict")).to_contain_text("Loaded 3 of 4 items; one was refused.")
     expect(page.get_by_text(f"maap-stac retry {known.partial}")).to_be_visible()
     page.goto(f"{api.url}/status/jobs?username=ana")

@@ -76,6 +76,8 @@ def test_the_status_is_asked_for_at_once_where_that_is_wanted(maap):
     job = maap.submitJob(**INPUTS, retrieve_attributes=True)
     assert job.status in {"Accepted", "Running", "Succeeded"}
     assert job.id in repr(job)
+    # What it still writes would be found by the next test.
+    job.wait_for_completion()
 
 
 @pytest.mark.parametrize(
