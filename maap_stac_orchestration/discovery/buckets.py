@@ -57,15 +57,21 @@ def list_buckets(
     unique = sorted(set(buckets))
     if not unique or not days:
         return
-    told: queue.Queue[tuple[str, News | Through]] = queue.Queue(_WAITING)
+    # No queue.Queue: Ctrl-C can hit the thread that listens where it has taken its lock and not yet noted that, and all
+    # others then wait for ever, as seen once. These hold no lock that an interrupt could leave behind.
+    told: queue.SimpleQueue[tuple[str, News | Through]] = queue.SimpleQueue()
+    room: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for _ in range(_WAITING):
+        room.put(None)
     gone = threading.Event()
 
     def tell(bucket: str, news: News | Through) -> bool:
         while not gone.is_set():
             try:
-                told.put((bucket, news), timeout=_PATIENCE)
-            except queue.Full:
+                room.get(timeout=_PATIENCE)
+            except queue.Empty:
                 continue
+            told.put((bucket, news))
             return True
         return False
 
@@ -93,6 +99,7 @@ def list_buckets(
             left = len(unique)
             while left:
                 bucket, news = told.get()
+                room.put(None)
                 if not isinstance(news, Through):
                     yield bucket, news
                     continue
