@@ -1,7 +1,7 @@
-"""How a collection's items are shown: its `renders` as the render extension 2.0 has them, and one as a tiler's query.
+"""How a collection's items are shown: its `renders` as the render extension 2.0 has them.
 
 Here belongs which assets make a picture and between which values it is stretched. Not here: which assets there are
-(`item_assets`).
+(`item_assets`), and what a tiler is asked for (`api.pages.tiles`).
 
 Only what the items say is told: the range of values comes from their bands' statistics, and where they have none, a
 render has no range. One item that says nonsense does not change how all are shown: ranges are quantiles over items.
@@ -76,25 +76,6 @@ def first_render(told: object) -> tuple[str, Mapping[str, Any]] | None:
     usable = {name: one for name, one in told.items() if isinstance(one, Mapping) and _keys(one)}
     name = next((name for name in (*FIRST, *usable) if name in usable), None)
     return None if name is None else (name, usable[name])
-
-
-def tiler_query(render: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A render as the parameters of titiler-pgstac: `assets=red`, `rescale=0,3000`, `nodata=-9999`, ….
-
-    Args:
-        render: one of `renders`, whoever wrote it; members that are not what the extension says are left out.
-    """
-    bidx = [str(one) for one in _list(render.get("bidx")) if isinstance(one, int) and not isinstance(one, bool)]
-    suffix = f"|bidx={','.join(bidx)}" if bidx else ""
-    query = [("assets", f"{key}{suffix}") for key in _keys(render)]
-    for pair in _list(render.get("rescale")):
-        if isinstance(pair, list) and len(pair) == 2 and all(_number(one) is not None for one in pair):
-            query.append(("rescale", f"{pair[0]},{pair[1]}"))
-    for name in ("nodata", "colormap_name", "color_formula", "expression", "resampling"):
-        value = render.get(name)
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            query.append((name, str(value)))
-    return query
 
 
 def bands_of(assets: Sequence[Mapping[str, Any]]) -> list[list[Band]]:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maap_stac_orchestration.api.pages.tiles import rendering
 from maap_stac_orchestration.catalog.derived import derived, size
 from maap_stac_orchestration.catalog.item_assets import MOST_ASSETS
-from maap_stac_orchestration.catalog.renders import TRUE_COLOR, first_render, tiler_query
+from maap_stac_orchestration.catalog.renders import TRUE_COLOR, first_render
 from maap_stac_orchestration.catalog.schema import ExtensionSchemas, core_errors
 from maap_stac_orchestration.catalog.summaries import MOST_VALUES
 from tests.shared import published_schemas
@@ -117,6 +118,12 @@ def test_the_order_of_items_makes_no_difference(items: list[dict[str, Any]], shu
     other = list(items)
     shuffled.shuffle(other)
     assert derived(other) == derived(items)
+
+
+def tiler_query(render: Any) -> list[tuple[str, str]]:
+    """What the pages and links ask the tiler for."""
+    shown = rendering({"renders": {"one": render}})
+    return [] if shown is None else list(shown.parameters)
 
 
 @given(ITEMS)
